@@ -1,4 +1,4 @@
-"""The test bench: of one operation the next one sees nothing but the state, and of any the test sees everything."""
+"""The test bench: only the state passes from one operation to the next, and a test sees everything of an operation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def component(name: str) -> pulumi.ComponentResource:
 
 
 def ambient() -> tuple[object, ...]:
-    """What a process has one of."""
+    """Return the values that a process has only once."""
     return (
         pulumi.runtime.settings.get_root_resource(),
         pulumi.get_stack(),
@@ -82,7 +82,7 @@ def test_a_success_that_is_not_expected_is_one_too(engine: Engine) -> None:
 
 
 def test_the_tests_own_objects_are_the_programs(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The program runs in this process and this thread: patches reach it, and what it says comes back."""
+    """The program runs in this process and this thread: patches affect it, and its results reach the test."""
     seen = []
     monkeypatch.setattr(sys.modules[__name__], "component", lambda name: seen.append(name))
 
@@ -138,7 +138,7 @@ def test_a_missing_configuration_value_is_an_error_before_the_operation(engine: 
 
 
 def test_cancel_is_ctrl_c(engine: Engine) -> None:
-    """What has begun is finished, and nothing else begins."""
+    """Running steps are completed, and no other step begins."""
 
     def program() -> None:
         first = component("a")

@@ -1,4 +1,4 @@
-"""The example of docs/testing.md, as it stands there."""
+"""The example of docs/testing.md, as it is printed there."""
 
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult

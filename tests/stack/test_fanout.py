@@ -1,4 +1,4 @@
-"""A fan-out on the test bench: one resource, many databases, what the program sees of it and what the state holds."""
+"""A fan-out on the test bench: one resource for many databases, its outputs for the program, and its state."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def downgrade():
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    """Two revisions."""
+    """Write two revisions."""
     versions = tmp_path / "migrations" / "versions"
     versions.mkdir(parents=True)
     (versions.parent / "env.py").write_text(ENV)
@@ -49,7 +49,7 @@ def directory(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def names(server: Server) -> Iterator[list[str]]:
-    """Three databases of the admin's, with the schema of the migration tables."""
+    """Create three databases of the admin, with the schema of the migration tables."""
     prefix = f"shop_{secrets.token_hex(4)}"
     made = [Database(server, f"{prefix}_{number}") for number in range(3)]
     with Database(server, "postgres").connect() as admin:

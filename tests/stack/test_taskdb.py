@@ -1,4 +1,4 @@
-"""The project's program on the test bench: its resources, its outputs and its schema's revision, on a real server."""
+"""The project's program on the test bench, with a real server: its resources, its outputs and its schema's revision."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ READER = "postgresql:index/role:Role::reader"
 
 
 def configured(folder: Path, program: Path, server: Server) -> Engine:
-    """The program on a new, empty stack of the run's server."""
+    """Configure the program for a new, empty stack of the run's server."""
     engine = Engine(folder, stack=f"b{secrets.token_hex(4)}")
     engine.program = program
     engine.config = {
@@ -36,11 +36,11 @@ def configured(folder: Path, program: Path, server: Server) -> Engine:
 
 @pytest.fixture(scope="module")
 def copied(server: Server, tmp_path_factory: pytest.TempPathFactory) -> tuple[Engine, Result]:
-    """A stack of a copy of the project, whose revisions may be added to, and its first update."""
+    """A stack of a copy of the project, to which tests can add revisions, and its first update."""
     project = tmp_path_factory.mktemp("project")
     for name in ("Pulumi.yaml", "__main__.py"):
         shutil.copy(PROJECT / name, project)
-    # Without the manifest, which guards against scripts that come as those of these tests do.
+    # The copy has no manifest, because the manifest rejects scripts that these tests add.
     ignored = shutil.ignore_patterns("__pycache__", "manifest")
     shutil.copytree(PROJECT / "migrations", project / "migrations", ignore=ignored)
     engine = configured(tmp_path_factory.mktemp("stack"), project, server)
@@ -49,7 +49,10 @@ def copied(server: Server, tmp_path_factory: pytest.TempPathFactory) -> tuple[En
 
 @pytest.fixture
 def engine(copied: tuple[Engine, Result]) -> Iterator[Engine]:
-    """The stack at its head: a test that moves the schema moves it back, scripts and configuration are taken back."""
+    """The stack at its head.
+
+    A test that moves the schema moves it back. This fixture undoes scripts and configuration.
+    """
     engine, _ = copied
     config, scripts = dict(engine.config), set(versions(engine).glob("*.py"))
     yield engine
@@ -63,7 +66,7 @@ def versions(engine: Engine) -> Path:
 
 
 def script(engine: Engine, statement: str) -> Path:
-    """Adds a revision behind the head."""
+    """Add a revision after the head."""
     path = versions(engine) / "20260101_004_added_by_a_test.py"
     path.write_text(
         f'"""added by a test"""\n\nfrom alembic import op\n\nrevision = "20260101_004"\ndown_revision = "{HEAD}"\n'
@@ -154,7 +157,7 @@ def test_a_pinned_stack_goes_to_an_older_revision_and_back(engine: Engine, resou
 def test_a_program_of_before_there_was_a_schema_for_it_leaves_what_is_kept(
     engine: Engine, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An older commit's program does not have the schema, and its update deletes what it does not have."""
+    """An older commit's program does not have the schema `kept`. Its update deletes resources that it does not have."""
     url = str(engine.up().outputs["app_url"])
     with psycopg.connect(url) as application:
         application.execute("INSERT INTO users (username, email, password_hash) VALUES ('a', 'a', 'x')")
@@ -182,7 +185,7 @@ def test_what_was_changed_by_hand_is_found_by_a_refresh_and_healed_by_the_next_u
     with Database(server, "postgres").connect() as admin:
         admin.execute(f"ALTER ROLE {reader} SET statement_timeout = 1")
     refreshed = engine.refresh()
-    # The schema's resource tells drift of the roles too.
+    # The schema's resource reports drift of the roles too.
     assert refreshed.changes == {"same": 40, "update": 2}
     assert refreshed.resource(READER).outputs["statementTimeout"] == 1
     healed = engine.up()

@@ -50,7 +50,7 @@ _MESSAGE = re.compile(r"^F\t\d+\t(?:Query|Parse)\t (.*?)(?=^[FB]\t\d+\t)", re.MU
 
 @contextmanager
 def collected() -> Iterator[Sent]:
-    """All that psycopg sends within the block, by libpq's own trace: also what goes past its cursors."""
+    """Collect all that psycopg sends within the block, by libpq's own trace, which includes SQL past its cursors."""
     sent, open_ = Sent(), []
 
     def connect(dial: Callable[..., Any], *args: Any, **kw: Any) -> psycopg.Connection:

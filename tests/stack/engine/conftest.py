@@ -23,7 +23,7 @@ def running_provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeP
 
 @pytest.fixture
 def provider(running_provider: FakeProvider, monkeypatch: pytest.MonkeyPatch) -> FakeProvider:
-    """A provider of the package `fake`, which is found on the PATH and has nothing yet."""
+    """A provider of the package `fake`, without objects, which is found on the PATH."""
     monkeypatch.setenv("PATH", f"{running_provider.folder}:{os.environ['PATH']}")
     running_provider.reset()
     return running_provider
@@ -38,7 +38,7 @@ def launcher() -> Iterator[Launcher]:
 
 @pytest.fixture
 def bench(made: Bench, tmp_path: Path) -> Bench:
-    """A copy of the stack that the tests of a module start from, its `made`."""
+    """A copy of the module's stack `made`, from which its tests start."""
     return made.copy(tmp_path / "bench")
 
 

@@ -1,4 +1,4 @@
-"""Whether the provider was asked for things in an order that the dependencies allow."""
+"""A check that the provider's calls came in an order that the dependencies allow."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Objects = dict[str, dict[str, Any]]
 def check_order(
     program: Program, before: Mapping[str, Resource], objects: Objects, calls: list[Call], result: Result
 ) -> None:
-    """Replays the calls on the objects that were there before; raises AssertionError where one came too early."""
+    """Replay the calls on the objects that existed before. Raises AssertionError if a call came too early."""
     live = dict(objects)
     urns = {id_: each.urn for id_, each in before.items()}
-    # What an earlier operation left behind on purpose.
+    # Objects that an earlier operation left intentionally.
     left = objects.keys() - before.keys()
     for number, call in enumerate(calls):
         if call.failed:
@@ -57,29 +57,29 @@ def _check_unprotected(resource: Resource | None, result: Result) -> None:
 
 
 def _is_ahead(call: Call, urns: set[str], later: list[Call], result: Result) -> bool:
-    """Whether it is deleted for its replacement to be made, and not at the end of the update."""
+    """Return whether the object is deleted before its replacement is created, and not at the end of the update."""
     ops = {each.op for each in result.steps if each.old and each.old.id == call.id and not each.new}
     return "delete-replaced" in ops and (call.urn not in urns or any(each.method != "delete" for each in later))
 
 
 def _users(before: Mapping[str, Resource], live: Objects, call: Call, later: list[Call], *, ahead: bool) -> set[str]:
-    """What needs the deleted object, or depends on it and is deleted later.
+    """Return the objects that need the deleted object, or depend on it and are deleted later.
 
-    What is deleted ahead takes with it only what is replaced with it.
+    A delete before a replacement takes only the objects that are replaced with it.
     """
     users = {id_ for id_, inputs in live.items() if call.id in inputs["fixed_needs"]}
     if ahead:
         return users
     users |= {id_ for id_, inputs in live.items() if call.id in inputs["needs"]}
     if [each.urn for each in before.values()].count(call.urn) > 1:
-        # The state tells URNs only, and not which of several resources it means.
+        # The state contains only URNs, and not which of several resources they mean.
         return users
     deleted = {each.id for each in later if each.method == "delete" and not each.failed} & before.keys()
     return users | {id_ for id_ in deleted if call.urn in before[id_].state.all_dependencies()}
 
 
 def _free(program: Program, live: Objects, call: Call) -> set[str]:
-    """What was registered before, without a mention of the deleted object any more."""
+    """Return the objects that were registered before, and no longer mention the deleted object."""
     key = call.inputs["key"]
     entries = program.entries
     return {

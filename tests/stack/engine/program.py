@@ -1,4 +1,4 @@
-"""The programs of the state machine: up to 30 resources and components, changed from one operation to the next."""
+"""The programs of the state machine: up to 30 resources and components, which change between operations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Thing(pulumi.CustomResource):
 
 @dataclass
 class Entry:
-    """One resource of the program; `key` stays when its name changes, and the others refer to it by that."""
+    """One resource of the program. `key` stays when its name changes, and the other resources refer to it by `key`."""
 
     key: str
     name: str
@@ -49,7 +49,7 @@ class Program:
         self._names = 0
 
     def __call__(self) -> None:
-        """Registers the entries: this is what Pulumi runs."""
+        """Register the entries. Pulumi runs this."""
         made: dict[str, pulumi.Resource] = {}
         for each in self.entries.values():
             options = pulumi.ResourceOptions(
@@ -87,7 +87,7 @@ class Program:
         self.entries[entry.key] = entry
 
     def remove(self, key: str) -> None:
-        """Takes an entry away, and every mention of it."""
+        """Remove an entry, and every mention of it."""
         del self.entries[key]
         for each in self.entries.values():
             for keys in (each.needs, each.fixed_needs, each.after):

@@ -1,4 +1,4 @@
-"""Runs the commands of a recording on an engine and brings what it said into the recording's form."""
+"""Run the commands of a recording on an engine, and convert its output to the recording's form."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def load(scenario: str) -> dict[str, Any]:
 
 
 class CallRecorder(grpc.UnaryUnaryClientInterceptor):
-    """Notes every call to a plugin, in the order of their beginnings."""
+    """Records every call to a plugin, in the order of their beginnings."""
 
     def __init__(self) -> None:
         self.calls: list[dict[str, Any]] = []
@@ -67,16 +67,16 @@ class CallRecorder(grpc.UnaryUnaryClientInterceptor):
 
 @dataclass
 class Result:
-    """What one command did."""
+    """The results of one command."""
 
     exit_code: int
     stdout: str
     stderr: str
-    # The plugins' calls, where they were noted.
+    # The plugins' calls, if they were recorded.
     calls: list[dict[str, Any]] | None = None
 
 
-# How the server refuses to make a superuser; the recordings are of PostgreSQL 15.
+# The server's refusal to create a superuser. The recordings are from PostgreSQL 15.
 SINCE_16 = "pq: permission denied to alter role (42501)"
 BEFORE_16 = "pq: must be superuser to alter superuser roles or change superuser attribute (42501)"
 
@@ -89,7 +89,7 @@ class Workplace:
         self.scenario = scenario
         self.server = server
         text = (RECORDINGS / f"{scenario}.json").read_text()
-        # Ids are made of several names, joined by underscores.
+        # Ids consist of several names, joined by underscores.
         own = set(re.findall(r"(?<![A-Za-z0-9])s_[a-z0-9]+", text)) | {"s_taken", "s_old"}
         self._names = {name: mark + name[2:] for name in own}
         self.home = folder.parent / "home"
@@ -101,7 +101,7 @@ class Workplace:
         (folder / ".venv").symlink_to(Path(sys.executable).parent.parent)
 
     def to_here(self, text: str) -> str:
-        """The recording's names and login, as they are here."""
+        """Replace the recording's names and login by the local ones."""
         for name, own in self._names.items():
             text = re.sub(rf"(?<![A-Za-z0-9]){name}(?![A-Za-z0-9])", own, text)
         text = text.replace("55433", str(self.server.port)).replace("127.0.0.1", self.server.host)
@@ -109,7 +109,7 @@ class Workplace:
         return re.sub(r'(postgresql:password: |password=")admin', rf"\g<1>{self.server.password}", text)
 
     def to_recorded(self, text: str) -> str:
-        """What an engine said here, in the recording's names."""
+        """Replace local names in an engine's output by those of the recording."""
         text = text.replace(self.server.password, "admin").replace(self.server.username, "admin")
         text = text.replace(SINCE_16, BEFORE_16)
         for name, own in sorted(self._names.items(), key=lambda pair: -len(pair[1])):
@@ -121,7 +121,7 @@ class Workplace:
         (self.folder / name).write_text(self.to_here(text))
 
     def sql(self, *statements: str) -> None:
-        """Changes the server behind the engine's back."""
+        """Change the server without the engine's knowledge."""
         with psycopg.connect(
             host=self.server.host,
             port=self.server.port,
@@ -136,7 +136,7 @@ class Workplace:
     def environment(self) -> dict[str, str]:
         return {
             "PULUMI_CONFIG_PASSPHRASE": "",
-            # Programs of equal length follow each other within a second: Python would take the compiled one before.
+            # Programs of equal length can follow each other within a second, and Python would reuse the compiled one.
             "PYTHONDONTWRITEBYTECODE": "1",
             "PULUMI_HOME": str(self.home),
             "PULUMI_SKIP_UPDATE_CHECK": "true",
@@ -144,11 +144,11 @@ class Workplace:
         }
 
     def arguments(self, command: str) -> list[str]:
-        """The command's words after `pulumi`."""
+        """Return the command's words after `pulumi`."""
         return ["--non-interactive", "-C", str(self.folder), *self.to_here(command).split()[1:]]
 
     def run(self, command: str) -> Result:
-        """Runs a command of the CLI on the embedded engine, in this process, and notes the plugins' calls."""
+        """Run a command of the CLI on the embedded engine, in this process, and record the plugins' calls."""
         recorder = CallRecorder()
         real = plugins.grpc.insecure_channel
         stdout, stderr = io.StringIO(), io.StringIO()
@@ -165,7 +165,7 @@ class Workplace:
         return Result(exit_code, stdout.getvalue(), stderr.getvalue(), recorder.calls)
 
     def start(self, command: str) -> subprocess.Popen[str]:
-        """Starts a command on the embedded engine as a process of its own."""
+        """Start a command on the embedded engine in its own process."""
         return subprocess.Popen(
             [str(Path(sys.executable).with_name("pulumi-embedded")), *self.arguments(command)],
             env={**os.environ, **self.environment()},
@@ -176,7 +176,7 @@ class Workplace:
         )
 
     def run_cli(self, command: str) -> Result:
-        """Runs a command on the Pulumi CLI that is on the PATH."""
+        """Run a command on the Pulumi CLI that is on the PATH."""
         run = subprocess.run(
             ["pulumi", *self.arguments(command)],
             env={**os.environ, **self.environment()},
@@ -187,7 +187,7 @@ class Workplace:
         return Result(run.returncode, _without_plugin_warnings(run.stdout), run.stderr)
 
     def state(self, stack: str = "dev") -> dict[str, Any] | None:
-        """The stack's deployment, decrypted and in the recording's form; None where there are no resources."""
+        """Return the stack's deployment, decrypted and in the recording's form, or None without resources."""
         path = self.folder / f".state/.pulumi/stacks/rec/{stack}.json"
         if not path.exists():
             return None
@@ -196,7 +196,7 @@ class Workplace:
 
 
 def _without_plugin_warnings(text: str) -> str:
-    """A JSON document of the CLI's without its warnings that a plugin is taken from the PATH."""
+    """Return a JSON document of the CLI without its warnings that a plugin was found on the PATH."""
     if not text.startswith("{"):
         return text
     with contextlib.suppress(ValueError):
@@ -230,7 +230,7 @@ def _patched_channel(real: Any, recorder: CallRecorder) -> Iterator[None]:
 
 
 def opened(document: Any, crypter: Crypter) -> Any:
-    """A state without what differs between any two runs: secrets decrypted, ids of providers and times left out."""
+    """Return a state without the differences of any two runs: secrets decrypted, without ids of providers and times."""
     if isinstance(document, list):
         return [opened(each, crypter) for each in document]
     if isinstance(document, str):
@@ -243,13 +243,13 @@ def opened(document: Any, crypter: Crypter) -> Any:
     skipped = {"created", "modified", "sourcePosition", "stackTrace"}
     result = {key: opened(value, crypter) for key, value in document.items() if key not in skipped}
     if "dependencies" in result:
-        # The SDK keeps them in a set, so their order is another in every run.
+        # The SDK keeps them in a set, so their order differs between runs.
         result["dependencies"] = sorted(result["dependencies"])
     return result
 
 
 def plain_calls(calls: list[dict[str, Any]], *, configured: bool) -> list[tuple[str, str, str]]:
-    """Every call as (URN, method, request), in the order of their beginnings."""
+    """Return every call as (URN, method, request), in the order of their beginnings."""
     wanted = RESOURCE_METHODS | (CONFIG_METHODS if configured else set())
     found = []
     for call in sorted(calls, key=lambda call: call["start"]):
@@ -265,7 +265,7 @@ def plain_calls(calls: list[dict[str, Any]], *, configured: bool) -> list[tuple[
 
 
 def _numbers(value: Any) -> Any:
-    """Whole numbers as integers, as JSON on the wire does not tell them apart."""
+    """Convert whole numbers to integers, because JSON does not distinguish them."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, list):
@@ -290,7 +290,7 @@ _ONLY_IN_STATE = re.compile(
 
 
 def shortened(lines: list[str], command: str) -> list[str]:
-    """What the CLI printed without what this engine leaves out: docs/embedded-engine.md lists it."""
+    """Return the CLI's output without the lines that this engine omits. docs/embedded-engine.md lists them."""
     starts = [number for number, line in enumerate(lines) if _HEADING.match(line)]
     kept: list[str] = []
     for start, end in zip([0, *starts], [*starts, len(lines)], strict=True):
@@ -300,9 +300,9 @@ def shortened(lines: list[str], command: str) -> list[str]:
 
 
 def _shortened(lines: list[str], *, brief: bool) -> list[str]:
-    """Of one operation: a row for each step that ended, and outputs where something was changed.
+    """Return the lines of one operation: a row for each completed step, and outputs if something changed.
 
-    Of a preview whose update follows, only the messages and, if there are any changes, the counts.
+    For a preview whose update follows, return only the messages and, if there are changes, the counts.
     """
     text = "\n".join(lines).replace("    error: 1 error occurred:\n    \t* ", "    error: ")
     lines = text.split("\n")
@@ -341,7 +341,7 @@ _INTERRUPTED = [
 
 
 def plain_lines(lines: list[str]) -> list[str]:
-    """What was printed, without what any two runs differ in: times, foreign frames, the stack's own line."""
+    """Return the output without the differences of any two runs: times, foreign frames, the stack's own line."""
     result = [UUID.sub(lambda match: match[0] if match[0] == UNKNOWN else "<uuid>", line) for line in lines]
     result = [re.sub(r"\((\d+\.\d+s|\d+s|<t>)\)", "(<t>)", line) for line in _framed(result)]
     result = [re.sub(r"^Duration: .+", "Duration: <t>", line).rstrip() for line in result]
@@ -391,7 +391,7 @@ def _without_empty_headings(lines: list[str]) -> list[str]:
 
 
 def json_differences(text: str, recorded: Any) -> list[str]:
-    """What an engine's JSON and the recorded one do not have in common, as text."""
+    """Return the differences between an engine's JSON and the recorded JSON, as text."""
     if isinstance(recorded, list):
         mine = [json.loads(line) for line in text.splitlines()]
         parts = [_parts_of_stream(mine), _parts_of_stream(recorded)]
@@ -417,7 +417,7 @@ def _parts_of_stream(events: list[Any]) -> list[str]:
     failed = any(each.get("summaryEvent", {}).get("result") == "failed" for each in events)
     for event in events:
         if failed and _is_same(event):
-            # How far the others had come when one failed is a matter of timing.
+            # The progress of other steps at the time of a failure depends on timing.
             continue
         event = {key: value for key, value in event.items() if key not in ("sequence", "timestamp")}
         event.get("summaryEvent", {}).pop("durationSeconds", None)

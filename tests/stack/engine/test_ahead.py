@@ -1,4 +1,4 @@
-"""The plugin of dynamic providers has loaded what the state's providers are made of before it is asked anything."""
+"""The plugin of dynamic providers loads the modules of the state's providers before its first request."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Kept(Resource, name="Kept"):
 
 @pytest.fixture
 def kept(engine: Engine, tmp_path: Path) -> Engine:
-    """A stack with dynamic resources of two modules beside the program, which wants that of `kept` no longer."""
+    """A stack with dynamic resources of two modules beside the program. The program no longer wants that of `kept`."""
     folder = tmp_path / "program"
     folder.mkdir()
     for name in ("kept", "other"):

@@ -1,4 +1,4 @@
-"""A state, passphrase or folder that cannot be worked with is a clear error, and every file stays as it was."""
+"""An unusable state, passphrase or folder is a clear error, and no file changes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .faulty.bench import URN, Bench, Launcher, Things
 from .faulty.launcher import SALT
 
 UP = "up --yes --skip-preview"
-# It needs no program, so it is the quickest to refuse.
+# This command needs no program, so it is refused the fastest.
 DESTROY = "destroy --yes --skip-preview"
 PROVIDER = "urn:pulumi:dev::faulty::pulumi:providers:faulty::default"
 SIGNATURE = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270"}
@@ -24,7 +24,7 @@ FOREIGN = {**SIGNATURE, "ciphertext": "v1:li7S96x33G2nMave:B9llNQJTDBJhe3JwpVRaZ
 
 @pytest.fixture(scope="module")
 def made(launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """A stack with the things `a` and `b`, of which `b` is of `a`."""
+    """A stack with the things `a` and `b`, where `b` refers to `a`."""
     bench = Bench.new(tmp_path_factory.mktemp("made") / "bench", launcher)
     bench.declare({"a": {"value": "1"}, "b": {"value": "1", "of": "a"}})
     done = bench.run(UP)
@@ -33,7 +33,7 @@ def made(launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
 
 def files(bench: Bench) -> dict[str, bytes]:
-    """Everything in the backend's folder and the project's, with what it holds."""
+    """Return every file in the backend's folder and the project's, with its content."""
     return {
         str(path.relative_to(bench.project)): path.read_bytes()
         for path in bench.project.rglob("*")
@@ -42,7 +42,7 @@ def files(bench: Bench) -> dict[str, bytes]:
 
 
 def refused(bench: Bench, *commands: str, **environment: str) -> str:
-    """What the commands say after `error: `; they all refuse, say the same and change nothing."""
+    """Return the text after `error: `. Assert that all commands refuse with the same text, and change nothing."""
     before, said = files(bench), set()
     for command in commands:
         done = bench.run(command, **environment)
@@ -214,7 +214,7 @@ WANTED: Things = {"a": {"value": "1"}, "b": {"value": "1", "of": "a"}, "c": {"va
 
 
 class TestTheStateCannotBeWritten:
-    """What the operation came to is kept, and importing it goes on from there."""
+    """The result of the operation is saved, and its import continues from there."""
 
     def goes_on(self, bench: Bench, output: str) -> None:
         command = next(line for line in output.splitlines() if "pulumi-embedded stack import" in line)

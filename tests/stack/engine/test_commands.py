@@ -1,7 +1,7 @@
-"""The commands say what the Pulumi CLI says: the same output, errors and exit codes, command by command.
+"""The commands answer as the Pulumi CLI does: the same output, errors and exit codes, command by command.
 
-`commands/*.json` hold what the CLI 3.260 said. Where a CLI is on the PATH the same commands run on it as well, beside
-the embedded engine, and its present answers count.
+`commands/*.json` contain the answers of the CLI 3.260. If a CLI is on the PATH, the same commands run on it too, and
+its current answers count.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ ENVIRONMENT = {
 
 @dataclass
 class Answer:
-    """What a command said, without what differs from run to run."""
+    """The answer of a command, without the differences of any two runs."""
 
     exit_code: int
     stdout: str
@@ -51,7 +51,7 @@ class Answer:
 
 
 class Desk:
-    """A project and the engine that works on it."""
+    """A project, and the engine that works on it."""
 
     def __init__(self, folder: Path, engine: str, transcript: dict[str, Any]) -> None:
         self.engine = engine
@@ -114,7 +114,7 @@ class Desk:
 
 
 class Terminal:
-    """A command on the embedded engine in a terminal of 80 columns, begun by a shell that ignores Ctrl-C."""
+    """A command on the embedded engine in a terminal of 80 columns, started by a shell that ignores Ctrl-C."""
 
     def __init__(self, desk: Desk, arguments: list[str]) -> None:
         self._pid, self._file = pty.fork()
@@ -130,9 +130,9 @@ class Terminal:
         os.write(self._file, keys.encode())
 
     def read_until(self, text: str | None) -> str:
-        """What was printed up to the text, or up to the end; without styles."""
+        """Return the output up to the text, or up to the end, without styles."""
         printed = ""
-        # A terminal whose process has ended cannot be read.
+        # The terminal of an ended process cannot be read.
         with contextlib.suppress(OSError):
             while text is None or text not in printed:
                 printed += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", os.read(self._file, 65536).decode())
@@ -149,10 +149,10 @@ PLAIN = (
     (r"(; )?\d+ warnings?$", ""),
     (r"(?m)^@ .*\n", ""),
     (r"Diagnostics:\n  (urn:.*::)?pulumi:pulumi:Stack( \(rec-dev\)|::rec-dev):\n\n?(?=\S)", ""),
-    # The order of what runs at the same time, and when the stack's own line comes, are no promise.
+    # Neither engine promises the order of simultaneous steps, or the time of the stack's own line.
     (r"(?m)^.{2,3} *(pulumi:pulumi:Stack rec-dev|urn:pulumi:dev::rec::pulumi:pulumi:Stack::).*\n", ""),
     (r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "<uuid>"),
-    # Which variables and flags were set is recorded by the CLI only.
+    # Only the CLI records which variables and flags were set.
     (r"\"environment\": \{[^}]*\}", '"environment": {}'),
     (r"encryptionsalt: v1:[A-Za-z0-9+/=]+:", "encryptionsalt: v1:<salt>:"),
     (r"v1:[A-Za-z0-9+/]{16}:[A-Za-z0-9+/=]+", "<sealed>"),
@@ -168,7 +168,7 @@ PLAIN = (
 
 
 def plain(text: str) -> str:
-    """The text without times, ids, ciphertexts, trailing blanks and empty lines."""
+    """Return the text without times, ids, ciphertexts, trailing blanks and empty lines."""
     for pattern, replacement in PLAIN:
         text = re.sub(pattern, replacement, text, flags=re.MULTILINE)
     return text
@@ -180,7 +180,10 @@ ENGINES = ["recorded", *(["cli"] if shutil.which("pulumi") else [])]
 @pytest.mark.parametrize("against", ENGINES)
 @pytest.mark.parametrize("name", sorted(path.stem for path in COMMANDS.glob("*.json")))
 def test_every_command_answers_as_the_cli(name: str, against: str, tmp_path: Path) -> None:
-    """An error may go on with what to do next, where the CLI's ends; where the CLI prints its help, this says less."""
+    """Our error can continue with the next command after the CLI's text.
+
+    If the CLI prints its help, ours is shorter.
+    """
     transcript = json.loads((COMMANDS / f"{name}.json").read_text())
     here = Desk(tmp_path / "here", "embedded", transcript)
     there = Desk(tmp_path / "there", "cli", transcript) if against == "cli" else None
@@ -198,7 +201,7 @@ def test_every_command_answers_as_the_cli(name: str, against: str, tmp_path: Pat
 
 
 def test_the_question_shows_details_and_asks_again(tmp_path: Path) -> None:
-    """In a terminal: arrow down and Enter choose the details, Ctrl-C leaves with everything as it was."""
+    """In a terminal, arrow down and Enter choose the details, and Ctrl-C leaves everything unchanged."""
     transcript = json.loads((COMMANDS / "config.json").read_text())
     files = transcript["files"] | {"__main__.py": "import pulumi\n\npulumi.export('word', 'x' * 200)\n"}
     desk = Desk(tmp_path, "embedded", {"files": files})

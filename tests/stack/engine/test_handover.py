@@ -1,6 +1,6 @@
-"""Either engine goes on where the other stopped: the other one sees no change, and reads the other's secrets.
+"""Each engine continues the other's work: the other one sees no change, and reads the other's secrets.
 
-Where no Pulumi CLI is on the PATH there is nothing to hand over to, and these tests are skipped.
+Without a Pulumi CLI on the PATH these tests are skipped.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ GATE = "pulumi preview --refresh --expect-no-changes"
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 MARKS = [first + second for first in "wvuk" for second in LETTERS]
 SCENARIOS = [name for name in scenarios() if name not in ELSEWHERE]
-# Where a refresh finds what the program does not want, whichever engine looks; by scenario, or scenario and step.
+# Scenarios, or scenario and step, in which a refresh of either engine finds an unwanted change.
 NEVER_CLEAN = {
     "aliases 06-without-alias": "the new resource takes the file of the old one, which is deleted after it was made",
     "replace-by-the-plugin": "a role that GrantRole makes a member has roles that its own arguments do not have",
@@ -49,16 +49,16 @@ def _place(scenario: str, server: Any, folder: Path, mark: str) -> Workplace:
 @pytest.mark.parametrize("first", ["embedded", "cli"])
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_the_engines_take_turns_at_a_stack(scenario: str, first: str, server: Any, tmp_path: Path) -> None:
-    """Each step of a recording is done by the other engine, and leaves the state as recorded.
+    """The two engines take turns at the steps of a recording, and each leaves the recorded state.
 
-    After a full update the engine that did not do it finds nothing to change.
+    After a full update the other engine finds nothing to change.
     """
     mark = MARKS[SCENARIOS.index(scenario) + (len(SCENARIOS) if first == "cli" else 0)]
     here = _place(scenario, server, tmp_path / "project", mark)
     engines: list[Run] = [here.run, here.run_cli] if first == "embedded" else [here.run_cli, here.run]
     turns = cycle(zip(engines, reversed(engines), strict=True))
     _ok(engines[1]("pulumi stack init dev"))
-    # A plan is saved by the engine that does not do the next step, and kept to by the other.
+    # One engine saves a plan, and the other one executes it.
     savers = cycle(reversed(engines))
     for step, state in steps_of(here):
         if "--save-plan" in step["command"]:
@@ -75,7 +75,7 @@ def test_the_engines_take_turns_at_a_stack(scenario: str, first: str, server: An
 
 
 def _changes(step: dict[str, Any]) -> bool:
-    """Whether the step is an operation on the stack and no question about it."""
+    """Return whether the step is an operation on the stack, and not a query."""
     return step["command"].split()[1] in ("up", "refresh", "destroy")
 
 

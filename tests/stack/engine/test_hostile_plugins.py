@@ -1,4 +1,4 @@
-"""A plugin that does not start, dies, hangs or answers rubbish is an error that names it, and nothing is lost."""
+"""If a plugin does not start, dies, hangs or answers rubbish, the error names it, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PLUGIN = "the plugin of faulty"
 
 @pytest.fixture(scope="module")
 def made(launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """A stack with the thing `a`, of which the program wants another value and wants `b` too."""
+    """A stack with the thing `a`. The program wants another value of `a`, and also `b`."""
     bench = Bench.new(tmp_path_factory.mktemp("made") / "bench", launcher)
     bench.declare({"a": {"value": "1"}})
     done = bench.run(UP)
@@ -116,7 +116,7 @@ def test_an_answer_to_an_update_that_says_nothing_leaves_it_pending_until_it_is_
     assert bench.pending() == {URN + "a": "updating"}
     (a,) = bench.resources()
     assert a["outputs"]["value"] == "1" and bench.things()[a["id"]]["inputs"]["value"] == "2"
-    # The program wants what the state says, which is not so: only a refresh finds out.
+    # The program wants the value in the state, which is wrong. Only a refresh detects this.
     bench.declare({"a": {"value": "1"}})
     assert bench.run(UP).code == 0
     assert bench.pending() == {URN + "a": "updating"}
@@ -148,7 +148,7 @@ def until(condition: Any, process: subprocess.Popen[str]) -> None:
 
 
 def interrupt(process: subprocess.Popen[str]) -> None:
-    """Sends Ctrl-C and returns when the engine has heard it."""
+    """Send Ctrl-C, and return when the engine has reported it."""
     os.kill(process.pid, signal.SIGINT)
     assert process.stdout is not None
     while "^C received" not in process.stdout.readline():

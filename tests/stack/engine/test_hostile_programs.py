@@ -1,4 +1,4 @@
-"""Whatever the program does to itself, the engine says so, ends, and deletes nothing that it was not told to."""
+"""If a program damages itself, the engine reports it, ends, and deletes nothing that was not requested."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pulumi.CustomResource('faulty:index:Thing', 'a', {'value': '1', 'kind': 'x'})
 
 @pytest.fixture(scope="module")
 def made(launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """A stack with the things `a` and `b`, of which the programs here want `a`."""
+    """A stack with the things `a` and `b`. The programs here want `a`."""
     bench = Bench.new(tmp_path_factory.mktemp("made") / "bench", launcher)
     bench.declare({"a": {"value": "1", "kind": "x"}, "b": {"value": "1", "kind": "x"}})
     done = bench.run(UP)
@@ -58,7 +58,7 @@ def test_a_program_that_does_not_come_to_its_end_deletes_nothing(bench: Bench, e
 
 
 def test_a_program_that_exits_with_success_has_come_to_its_end(bench: Bench) -> None:
-    """As with the Pulumi CLI (3.260)."""
+    """The Pulumi CLI (3.260) does the same."""
     (bench.project / "__main__.py").write_text(A + "sys.exit(0)")
     done = bench.run(UP)
     assert done.code == 0, done.output
@@ -131,7 +131,7 @@ def test_an_interpreter_that_is_none_is_an_error(bench: Bench) -> None:
 
 @pytest.mark.full
 def test_the_engine_hears_of_a_signal_as_of_ctrl_c(bench: Bench) -> None:
-    """SIGTERM stops it as SIGINT does."""
+    """SIGTERM stops the engine just as SIGINT does."""
     waits = bench.folder / "waits"
     (bench.project / "__main__.py").write_text(A + f"open({str(waits)!r}, 'w')\nimport time\ntime.sleep(100)\n")
     process: subprocess.Popen[str] = bench.start(UP)

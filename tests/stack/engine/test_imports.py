@@ -1,4 +1,4 @@
-"""An import that ends after another resource has failed is recorded, and nothing more is asked of its provider."""
+"""An import that ends after another resource has failed is recorded, and its provider gets no further request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever ends an operation early, the state file parses, says nothing that is not so, and the next `up` goes on."""
+"""After every early end of an operation, the state file parses and is true, and the next `up` continues."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _hold(place: Workplace, what: str) -> Path:
 
 
 def _interrupted(place: Workplace, recording: dict[str, Any], step: dict[str, Any]) -> subprocess.Popen[str]:
-    """A process whose create of a dynamic resource is under way."""
+    """Start a process, and return it during the create of a dynamic resource."""
     place.write("__main__.py", recording["programs"][step["program"]])
     _hold(place, "create")
     process = place.start(step["command"])
@@ -107,7 +107,7 @@ def test_ctrl_c_twice_ends_at_once_and_leaves_the_step_pending(place: Any) -> No
 
 @pytest.mark.full
 def test_a_killed_engine_leaves_what_the_killed_cli_leaves(place: Any) -> None:
-    """Neither plugin nor program outlives it, and the next `up` warns of what was pending and goes on."""
+    """Neither plugin nor program survives the engine. The next `up` warns of pending operations, and continues."""
     here = place("killed", "yc")
     recording = load("killed")
     first, second = recording["steps"]
@@ -166,7 +166,7 @@ def test_of_two_updates_at_once_one_runs_and_the_other_says_who_holds_the_lock(p
 
 
 def _plugin(folder: Path, body: str) -> str:
-    """A program folder for the PATH with a postgresql plugin of a shell script."""
+    """Install a shell script as the postgresql plugin, and return a PATH with its folder."""
     tools = folder / "tools"
     tools.mkdir()
     script = tools / "pulumi-resource-postgresql"

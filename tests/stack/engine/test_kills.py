@@ -1,10 +1,10 @@
 """SIGKILL of the engine, of the plugin and of both, at every boundary between provider call and state write.
 
-After each: the state file parses, it says nothing of a thing that is not so unless it has it as pending, nothing that
-exists is missing from it unless a pending operation names it, no process is left, and the next operation says which
-operations were interrupted and brings everything to what the program wants.
+After each kill the state file parses. Each thing in the state is true or pending. Each existing thing is in the state,
+or a pending operation names it. No process is left. The next operation reports the interrupted operations, and brings
+everything to what the program wants.
 
-A draw of the boundaries is run; `make test-all` runs all of them.
+The tests run a draw of the boundaries, and `make test-all` runs all of them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ WHOM = ("kill engine", "kill plugin", "kill both")
 
 @dataclass(frozen=True)
 class Scenario:
-    """An operation on a stack: what there is before, what the program wants, and how it goes when nothing is killed."""
+    """An operation on a stack.
+
+    It has the existing things, the wanted things, and the calls and writes of an undisturbed run.
+    """
 
     before: Things
     after: Things
@@ -69,7 +72,7 @@ SCENARIOS = {
 
 @dataclass(frozen=True)
 class Kill:
-    """One boundary of one scenario and who is killed there."""
+    """One boundary of one scenario, and the process that is killed there."""
 
     scenario: str
     plan: dict[str, Any] = field(default_factory=dict)
@@ -85,7 +88,7 @@ class Kill:
 
 
 def kills() -> Iterator[Kill]:
-    """Every boundary of every scenario."""
+    """Yield every boundary of every scenario."""
     for name, scenario in SCENARIOS.items():
         calls = ["Configure", *scenario.calls.split()]
         for index, method in enumerate(calls):
@@ -106,7 +109,7 @@ def drawn() -> list[Kill]:
 
 @pytest.fixture(scope="session")
 def prepared(launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Bench]:
-    """A bench on which a scenario is about to begin, made once for each."""
+    """Return a function that gives a bench before each scenario, created once for each."""
     made: dict[str, Bench] = {}
 
     def prepare(name: str) -> Bench:
@@ -150,7 +153,7 @@ def test_whoever_is_killed_wherever_nothing_is_lost_or_doubled_silently(
     if kill.of_engine:
         assert killed.code == -9, killed.output
     else:
-        # Where the plugin had not begun, or had nothing to do any more, nothing failed.
+        # Nothing failed if the plugin had not begun, or had nothing more to do.
         assert killed.code == 1 or (kill.fault and killed.code == 0), killed.output
     assert not bench.survivors()
     assert "Traceback" not in killed.output
@@ -159,7 +162,7 @@ def test_whoever_is_killed_wherever_nothing_is_lost_or_doubled_silently(
 
 
 def says_only_what_is_so(bench: Bench, scenario: Scenario, old: dict[str, Any]) -> dict[str, str]:
-    """Checks the state against the store, and gives what is pending."""
+    """Check the state against the store, and return the pending operations."""
     backup = bench.state_file.with_name("dev.json.bak")
     assert isinstance(json.loads(backup.read_text()), dict)
     pending, things = bench.pending(), bench.things()
@@ -171,7 +174,7 @@ def says_only_what_is_so(bench: Bench, scenario: Scenario, old: dict[str, Any]) 
         for id_, found in things.items():
             assert id_ in known or found["urn"] in pending or not found["urn"].startswith(URN), (id_, found, pending)
     else:
-        # A refresh changes nothing but the state: that is the old one, or tells what was found.
+        # A refresh changes only the state: the state is the old one, or contains the findings.
         for each in bench.resources():
             if each["outputs"] != old[each["id"]]["outputs"]:
                 assert_so(each, things)
@@ -188,7 +191,7 @@ def assert_so(resource: dict[str, Any], things: dict[str, Any]) -> None:
 
 
 def goes_on(bench: Bench, scenario: Scenario, pending: dict[str, str]) -> None:
-    """The operation, begun again, says what was interrupted and comes to its end; a refresh settles the rest."""
+    """Repeat the operation: it reports the interrupted steps and succeeds. A refresh settles the rest."""
     left = bench.locks
     again = bench.run(f"{scenario.command} {FLAGS}")
     assert again.code == 0, again.output
@@ -207,7 +210,7 @@ def goes_on(bench: Bench, scenario: Scenario, pending: dict[str, str]) -> None:
         assert_so(each, things)
     for id_ in {each["id"] for each in bench.resources()}:
         del things[id_]
-    # An interrupted create may have left one that nobody knows; its name was said.
+    # An interrupted create can have left a thing without a record. The engine has named it.
     assert {each["urn"] for each in things.values() if each["urn"].startswith(URN)} <= doubtful
     assert wanted(bench) == wanted_by(scenario)
 

@@ -1,4 +1,4 @@
-"""Of two operations at once one runs and the other says who holds the lock, whichever engines they are."""
+"""If two operations start at once, one runs, and the other names the holder of the lock, for any two engines."""
 
 from __future__ import annotations
 

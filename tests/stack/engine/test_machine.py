@@ -1,6 +1,6 @@
-"""Whatever becomes of a program, the state is what the provider has, and nothing is done out of dependency order.
+"""For every change of a program, the state equals the provider's objects, and every step respects the dependencies.
 
-`make test-all` looks for longer.
+`make test-all` searches longer.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LINKS = strategies.fixed_dictionaries({"needs": PICKS, "fixed_needs": PICKS, "af
 
 
 class Machine(RuleBasedStateMachine):
-    """A program that is changed at random, and operations on its stack that may fail or be cancelled."""
+    """A program that changes randomly, and operations on its stack that can fail or be cancelled."""
 
     def __init__(self, provider: FakeProvider) -> None:
         super().__init__()
@@ -45,10 +45,10 @@ class Machine(RuleBasedStateMachine):
         self.broken_files: list[str] = []
         self.found_wrong = self.began = False
         self.cancel_at = 0
-        # Objects that were left behind on purpose.
+        # Objects that were left intentionally.
         self.retained: set[str] = set()
 
-    # What becomes of the program
+    # Changes of the program
 
     @precondition(lambda self: len(self.program.entries) < MOST)
     @rule(batch=strategies.lists(strategies.tuples(FLAGS, LINKS), min_size=1, max_size=6))
@@ -161,7 +161,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.began)
     @rule(pick=NUMBERS, lost=strategies.booleans())
     def refresh(self, pick: int, lost: bool) -> None:
-        """What was lost behind the engine's back is found out."""
+        """A refresh finds objects that were lost without the engine's knowledge."""
         ids = sorted(self._state())
         lost = lost and bool(ids)
         if lost:
@@ -171,7 +171,7 @@ class Machine(RuleBasedStateMachine):
         assert result.has_changes is lost
 
     def teardown(self) -> None:
-        """However it went: mended, the stack comes up, stays as it is, and goes."""
+        """Check at the end that the repaired stack comes up, stays unchanged, and can be destroyed."""
         try:
             if not self.found_wrong:
                 self._ends_well()
@@ -192,7 +192,7 @@ class Machine(RuleBasedStateMachine):
         assert self.provider.objects().keys() == self.retained
 
     def _unprotect(self) -> None:
-        """As `pulumi state unprotect` does."""
+        """Do what `pulumi state unprotect` does."""
         for entry in self.program.entries.values():
             entry.protect = False
         self._state()
@@ -201,7 +201,7 @@ class Machine(RuleBasedStateMachine):
             resource.pop("protect", None)
         self.engine.state_file.write_text(json.dumps(document))
 
-    # What must hold
+    # Invariants
 
     def _watch(self, event: Event) -> None:
         if isinstance(event, StepStarted) and self.cancel_at:
@@ -236,7 +236,10 @@ class Machine(RuleBasedStateMachine):
         return result
 
     def _state(self) -> dict[str, Resource]:
-        """What the state says that the provider has, by id; a resource that was deleted ahead is there without one."""
+        """Return the provider's objects by id according to the state.
+
+        A resource that was deleted before its replacement has none.
+        """
         held = [each for each in self.engine.resources if each.type == TYPE and not each.state.pending_replacement]
         assert len({each.id for each in held}) == len(held), "one object is in the state twice"
         return {each.id: each for each in held}
@@ -261,7 +264,7 @@ class Machine(RuleBasedStateMachine):
         assert bool(reasons) is result.failed, (result.errors, failed)
 
     def _is_the_program(self, result: Result) -> None:
-        """After an update without a failure: the provider has what the program says, and another one does nothing."""
+        """Check an update without failure: the provider has what the program says, and another update does nothing."""
         wanted = {
             each.key: (each.name, each.value, each.fixed, each.needs, each.fixed_needs)
             for each in self.program.things()
@@ -284,7 +287,7 @@ class Machine(RuleBasedStateMachine):
 def test_the_state_is_what_the_provider_has(provider: FakeProvider) -> None:
     chosen = settings(
         max_examples=200 if ALL else 2,
-        # Nothing is shrunk in the few that are the same each time.
+        # The few examples of the default suite are always the same, and are not shrunk.
         phases=settings.default.phases if ALL else [Phase.generate],
         stateful_step_count=25 if ALL else 12,
         deadline=None,

@@ -1,4 +1,4 @@
-"""A program can have any number of dynamic resources: the SDK's pickler does not grow with them."""
+"""A program can have any number of dynamic resources, because the SDK's pickler does not grow with them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Item(Resource):
         super().__init__(Counting(), name, {})
 
 
-# As often as the SDK pickles a provider for so many resources, without them.
+# Pickle a provider as often as the SDK does for so many resources, but without resources.
 PICKLED = """
 import sys
 from pulumi.dynamic import CreateResult, ResourceProvider, dynamic
@@ -47,8 +47,8 @@ for _ in range(150):
 def test_providers_are_pickled_alike_however_many() -> None:
     done = subprocess.run([sys.executable, "-c", PICKLED], capture_output=True, text=True)
     assert done.stdout == "pickled\n", done.stderr
-    # Without it the SDK still ends so: if it does no more, this engine need not help it.
-    # Python 3.14 adds which object it was.
+    # Without the engine's help the SDK still fails so. When it no longer does, the engine need not help it.
+    # Python 3.14 adds the name of the object.
     assert "\nRecursionError" in done.stderr
 
 

@@ -1,4 +1,4 @@
-"""`preview --save-plan` and `up --plan`: what is saved, and what an update that differs from it does not do."""
+"""`preview --save-plan` and `up --plan`: the content of a plan, and the refusal of an update that differs from it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_plan_is_for_its_owner_only_and_replaces_another_as_a_whole(
     assert done["exit"] == 0
     plan = folder / "plan.json"
     assert plan.stat().st_mode & 0o777 == 0o600
-    # No secret in plain text. Ciphertext can hold any two letters, but no quotation mark.
+    # The plan contains no secret in plain text. A ciphertext can contain any two letters, but no quotation mark.
     assert '"s1"' not in plan.read_text() and '"t"' not in plan.read_text()
     assert not list(folder.glob(".plan*"))
 
@@ -97,7 +97,7 @@ def test_the_preview_of_an_update_is_held_to_the_plan(walk_provider: WalkProvide
 
 
 def test_a_secret_of_a_plan_is_not_shown(walk_provider: WalkProvider, folder: Path) -> None:
-    """The Pulumi CLI shows both."""
+    """The Pulumi CLI shows both secrets."""
     _, refused = go(
         up(thing("a", {"token": secret("hush-1")}), command=SAVE),
         up(thing("a", {"token": secret("hush-2")}), command=KEEP),
@@ -109,7 +109,7 @@ def test_a_secret_of_a_plan_is_not_shown(walk_provider: WalkProvider, folder: Pa
 
 
 def test_the_outputs_of_the_stack_are_as_planned(walk_provider: WalkProvider, folder: Path) -> None:
-    """The Pulumi CLI fails without a word."""
+    """The Pulumi CLI fails without a message."""
     first = {"resources": [thing("a"), group("g")], "exports": {"y": 1}}
     _, refused = go(
         {**up(command=SAVE), "program": first},

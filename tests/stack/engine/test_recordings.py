@@ -1,9 +1,10 @@
-"""Every recorded scenario, run on the embedded engine, is what the Pulumi CLI did.
+"""Every recorded scenario has the same result on the embedded engine as on the Pulumi CLI.
 
-The provider calls are the same for each resource and in the same order, the state holds the same resources, the
-output the same lines, and the exit code is the same. Each allowed difference is in `DIFFERENCES`, with its reason.
+The provider calls are the same for each resource and in the same order. The state contains the same resources, the
+output the same lines, and the exit code is the same. `DIFFERENCES` lists each allowed difference with its reason.
 
-Where a Pulumi CLI is on the PATH it runs the same scenarios, so that the recordings stay true; its calls are not noted.
+If a Pulumi CLI is on the PATH, it runs the same scenarios, so that the recordings stay true. Its calls are not
+recorded.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def _all(*acts: Callable[[Workplace], None]) -> Callable[[Workplace], None]:
     return lambda place: [act(place) for act in acts] and None
 
 
-# What was changed around a step, behind the engine's back.
+# Changes around a step, without the engine's knowledge.
 BEFORE: dict[tuple[str, str], Callable[[Workplace], None]] = {
     ("destroy-gone", "02-destroy"): _sql("drop role s_app", "drop role s_group"),
     ("fail-create-plugin", "01-failing"): _sql("create role s_taken"),
@@ -106,7 +107,7 @@ BEFORE: dict[tuple[str, str], Callable[[Workplace], None]] = {
 
 @dataclass(frozen=True)
 class Difference:
-    """What may differ, and why; `pattern` is searched in printed lines and in resources."""
+    """An allowed difference and its reason. `pattern` is searched in printed lines and in resources."""
 
     scenario: str
     pattern: str
@@ -146,11 +147,11 @@ DIFFERENCES = [
     Difference("fail-update-plugin", r"must be superuser to alter superuser", "the words of the server's version"),
     Difference("up-json", r"info#err|KeyboardInterrupt", "the CLI interrupts the program, this engine ends it"),
 ]
-# The real plugin fails once more, because of what it recorded; this project's does what the program asks for.
+# The real plugin fails again, because of its record. This project's plugin does what the program asks for.
 HEALED = {("fail-update-plugin", "03-next")}
-# What is called depends on the race.
+# The calls depend on the race.
 RACES = {"duplicate-urn", "fail-create-plugin"}
-# These end by a signal or begin with a lock; test_interruptions.py runs them.
+# These end by a signal or begin with a lock. test_interruptions.py runs them.
 ELSEWHERE = {"interrupted", "killed", "locked"}
 
 
@@ -181,7 +182,7 @@ def test_a_recorded_scenario_runs_as_on_the_cli(scenario: str, engine: str, serv
 
 
 def steps_of(place: Workplace) -> Iterator[tuple[dict[str, Any], Any]]:
-    """Each step with the state that it leaves; its program is written, and what was changed before it is changed."""
+    """Yield each step with the state that it leaves, after writing its program and making the changes before it."""
     recording = load(place.scenario)
     state: Any = None
     for step in recording["steps"]:
@@ -193,7 +194,7 @@ def steps_of(place: Workplace) -> Iterator[tuple[dict[str, Any], Any]]:
 
 
 def compare(place: Workplace, result: Result, step: dict[str, Any], state: Any) -> None:
-    """Compares everything that the recording of the step holds."""
+    """Compare everything in the recording of the step."""
     where = f"{place.scenario} {step['name']}"
     out = place.to_recorded(result.stdout).replace("pulumi-embedded", "pulumi")
     err = place.to_recorded(result.stderr)
@@ -212,16 +213,16 @@ def compare(place: Workplace, result: Result, step: dict[str, Any], state: Any) 
 
 
 def compare_state(place: Workplace, step: dict[str, Any], state: Any) -> None:
-    """Compares the state file with the recorded state."""
+    """Compare the state file with the recorded state."""
     stack = "consumer" if "--stack consumer" in step["command"] else "dev"
     assert _resources(place, place.state(stack)) == _resources(place, state), f"{place.scenario} {step['name']}"
 
 
 def _compare_cli_lines(scenario: str, step: dict[str, Any], mine: list[str], theirs: list[str]) -> None:
-    """As those of the engine, but for two things that are a matter of time in the CLI.
+    """Compare as for the engine, except for two timing effects of the CLI.
 
-    Which rows it prints while they are under way, and how often; and whether a refresh shows the stack's outputs, which
-    it does only where it meets the stack first.
+    They are the rows of running steps and their number, and the stack's outputs of a refresh, which the CLI shows only
+    if it meets the stack first.
     """
     kept = [
         [line for line in plain_lines(_without_outputs(lines)) if not (_allowed(scenario, line) or _UNDER_WAY(line))]
@@ -252,7 +253,7 @@ def _compare_lines(scenario: str, step: dict[str, Any], mine: list[str], theirs:
 
 
 def _summary(lines: list[str]) -> list[str]:
-    """The last counts and the duration, whose order is no accident."""
+    """Return the last counts and the duration, whose order is fixed."""
     starts = [number for number, line in enumerate(lines) if line == "Resources:"]
     rest = lines[starts[-1] :] if starts else []
     return rest[: rest.index("Diagnostics:")] if "Diagnostics:" in rest else rest
@@ -269,7 +270,7 @@ def _compare_calls(where: str, calls: list[dict[str, Any]], step: dict[str, Any]
 
 
 def _require_order(where: str, calls: list[dict[str, Any]], step: dict[str, Any]) -> None:
-    """What is made waits for what it depends on, and what is deleted waits for its dependents."""
+    """Assert that a create waits for dependencies, and a delete for dependents."""
     made = {call["request"]["urn"]: call for call in calls if call["method"] in ("Create", "Update")}
     gone = {call["request"]["urn"]: call for call in calls if call["method"] == "Delete"}
     for resource in (step.get("state") or {}).get("resources") or []:

@@ -1,4 +1,4 @@
-"""What the Pulumi CLI has and the embedded engine has not is refused by name, and nothing is changed."""
+"""The embedded engine refuses by name what only the Pulumi CLI supports, and changes nothing."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_what_a_program_asks_for_is_refused_by_name(here: Workplace, program: st
 
 
 def test_a_resource_that_needs_an_excluded_new_one_is_refused(here: Workplace) -> None:
-    """The Pulumi CLI 3.260 creates it, and then cannot save the state."""
+    """The Pulumi CLI 3.260 creates the resource, and then cannot save the state."""
     program = (
         'a = Store("a", key="a", value="v")\nStore("b", key="b", value="v", opts=pulumi.ResourceOptions(depends_on=a))'
     )

@@ -1,4 +1,4 @@
-"""What an update that was interrupted left to be deleted is deleted once, and before what it needs."""
+"""An object that an interrupted update left for deletion is deleted once, and before the objects that it needs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytest_plugins = ["pulumi_embedded.testing"]
 
 @pytest.fixture
 def program(engine: Engine, provider: FakeProvider) -> Program:
-    """`user` is replaced when `used` is, which is deleted before its replacement is made; both are there."""
+    """A program in which a replacement of `used`, which is deleted first, replaces `user`. Both exist."""
     engine.program = program = Program()
     program.add(Entry("used", "used", component=False, delete_first=True))
     program.add(Entry("user", "user", component=False, fixed_needs=["used"]))
@@ -24,7 +24,7 @@ def program(engine: Engine, provider: FakeProvider) -> Program:
 
 
 def done(provider: FakeProvider) -> list[tuple[str, str]]:
-    """The calls that did what they were to do, by the object's key."""
+    """Return the successful calls, by the object's key."""
     return [(call.method, call.inputs["key"]) for call in provider.take_calls() if not call.failed]
 
 
@@ -72,7 +72,7 @@ def test_a_child_that_needs_its_parent_is_replaced_with_it(
 def test_a_refresh_that_misses_a_parent_takes_none_that_follows_its_child(
     engine: Engine, provider: FakeProvider, program: Program
 ) -> None:
-    """Two resources of one URN, the replaced one behind the child: what is written can be read again."""
+    """There are two resources of one URN, the replaced one after the child. The written state can be read again."""
     program.entries["used"].delete_first = False
     program.add(Entry("child", "child", component=False, parent="used"))
     engine.up()

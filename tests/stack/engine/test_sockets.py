@@ -42,7 +42,7 @@ class Said(Resource, name="Said"):
 
 
 def listening_ports(pids: set[int]) -> set[int]:
-    """The TCP ports that the processes listen on, as Linux tells them."""
+    """Return the TCP ports that the processes listen on, as Linux reports them."""
     inodes = set()
     for pid in pids:
         for descriptor in Path(f"/proc/{pid}/fd").iterdir():
@@ -59,12 +59,12 @@ def listening_ports(pids: set[int]) -> set[int]:
 
 def children() -> set[int]:
     found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(os.getpid())], capture_output=True, text=True, check=True)
-    # The program `ps` is one of them, and has ended.
+    # The process `ps` is one of them, and has ended.
     return {pid for pid in map(int, found.stdout.split()) if Path(f"/proc/{pid}/fd").exists()}
 
 
 def refused_to(uid: int, sockets: list[Path]) -> list[str]:
-    """What the user gets for an attempt to connect to each socket."""
+    """Return the user's error for an attempt to connect to each socket."""
     script = """
 import os, socket, sys
 os.setgroups([]); os.setgid(int(sys.argv[1])); os.setuid(int(sys.argv[1]))
@@ -92,7 +92,7 @@ def test_engine_and_plugins_listen_where_no_other_user_can_call(
     (tmp_path / "saying.py").write_text(DYNAMIC)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    # Other tests of this process can have left servers and processes of theirs.
+    # Other tests of this process can have left servers and processes.
     before = listening_ports({os.getpid(), *(others := children())})
     seen: dict[str, object] = {}
 
@@ -117,7 +117,7 @@ def test_engine_and_plugins_listen_where_no_other_user_can_call(
 
     engine.program = program
     result = engine.up()
-    # Two of the three processes are plugins, the third is this one.
+    # Two of the three processes are plugins, and the third is this one.
     assert seen["sockets"] == ["engine", "plugin-1", "plugin-2"]
     assert seen["mode"] == 0o700
     assert seen["ports"] == set()

@@ -1,6 +1,6 @@
-"""Edits of a stack without an operation: what they write, and that either engine goes on from there.
+"""Edits of a stack without an operation: their changes, and that both engines continue from there.
 
-What they print is in `commands/state.json` and `commands/changes.json`.
+Their output is in `commands/state.json` and `commands/changes.json`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .test_commands import COMMANDS, Answer, Desk
 TRANSCRIPT: dict[str, Any] = json.loads((COMMANDS / "state.json").read_text())
 THING = "urn:pulumi:dev::rec::pulumi-python:dynamic:Thing"
 
-# As the CLI 3.260 wrote it of the program of the transcript.
+# The CLI 3.260 wrote this for the program of the transcript.
 GRAPH = f"""strict digraph {{
 rankdir=LR;
     Resource0 [label="{THING}$pulumi-python:dynamic:Thing::c"];
@@ -41,7 +41,7 @@ rankdir=LR;
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Desk:
-    """The stack of the transcript, up; its tests change it one after the other."""
+    """The deployed stack of the transcript. Its tests change it one after the other."""
     desk = Desk(tmp_path_factory.mktemp("desk"), "embedded", TRANSCRIPT)
     ok(desk, "stack init dev")
     ok(desk, "config set --secret pass hello")
@@ -133,7 +133,7 @@ def test_a_new_passphrase_opens_what_the_old_one_closed_and_the_old_one_nothing(
 
 
 def test_without_a_new_passphrase_nothing_is_changed(made: Desk) -> None:
-    """The CLI takes an empty one then."""
+    """The CLI would use an empty passphrase."""
     before = made.state(), (made.folder / "Pulumi.dev.yaml").read_text()
     refused = run(made, "stack change-secrets-provider passphrase")
     assert refused.exit_code == 1 and "there is no new passphrase on standard input" in refused.stderr
@@ -167,7 +167,7 @@ def test_about_says_what_it_could_not_find_out(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("pulumi") is None, reason=NO_CLI)
 @pytest.mark.parametrize("first", ["embedded", "cli"])
 def test_the_engines_take_turns_at_edits_of_the_state(first: str, tmp_path: Path) -> None:
-    """After each edit the engine that did not do it finds nothing to change."""
+    """After each edit the other engine finds nothing to change."""
     desk = Desk(tmp_path, "cli", TRANSCRIPT)
     turns = cycle(["embedded", "cli"] if first == "embedded" else ["cli", "embedded"])
     program = TRANSCRIPT["files"]["__main__.py"]

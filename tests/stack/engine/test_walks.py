@@ -1,9 +1,9 @@
-"""The embedded engine goes a walk as the Pulumi CLI does: exit codes, provider calls, states and messages are equal.
+"""The embedded engine and the Pulumi CLI walk alike: exit codes, provider calls, states and messages are equal.
 
-The walks on which the two once differed are recorded. If a CLI is on the PATH, it goes them too, so that the recordings
-stay true, each engine goes on where the other stopped, and walks are drawn at random: a few, or in `make test-all` 500,
-from the seed `WALKS_SEED` on. Without a CLI, the embedded engine alone goes the few, and its states are looked at.
-`WALKS=record` writes the recordings anew with the CLI that is on the PATH.
+The walks on which the two once differed are recorded. If a CLI is on the PATH, it runs them too, so that the recordings
+stay true, and the two engines take turns at them. Walks are also drawn at random from the seed `WALKS_SEED` on: a few,
+or 500 in `make test-all`. Without a CLI, only the embedded engine runs the few, and its states are checked.
+`WALKS=record` records the walks again with the CLI that is on the PATH.
 """
 
 from __future__ import annotations
@@ -56,7 +56,10 @@ def test_a_walk_goes_as_on_the_cli(name: str, turns: str, walk_provider: WalkPro
 
 
 def test_continue_on_error_ends_where_the_cli_waits_for_ever(walk_provider: WalkProvider, tmp_path: Path) -> None:
-    """After a failed delete of a replacement that deletes first, and after a read that finds half a resource."""
+    """One case is a failed delete of a replacement that deletes first.
+
+    The other is a read that finds half a resource.
+    """
     before = up(thing("a"), read("r", "there"), exists=[{"id": "there", "inputs": {"value": 1}}])
     after = up(
         *(read("r", "there"), thing("a", {"fixed": 1}, delete_before_replace=True), thing("b", depends_on=["a"])),
@@ -71,8 +74,8 @@ def test_continue_on_error_ends_where_the_cli_waits_for_ever(walk_provider: Walk
 
 SEED = int(os.environ.get("WALKS_SEED", "0"))
 DRAWS = range(SEED, SEED + int(os.environ.get("WALKS_DRAWS", "500" if ALL else "4")))
-# An engine that meets a race may go either way: so often is a walk repeated before a difference counts as stable.
-# The CLI deletes the resources of one round in the order of a Go map: a failing one stops none to all of the others.
+# In a race an engine can act either way. A walk is repeated so often before a difference counts as stable.
+# The CLI deletes the resources of one round in the order of a Go map, so a failing delete stops any number of others.
 ATTEMPTS = 6
 
 
@@ -92,7 +95,7 @@ def test_a_random_walk_goes_as_on_the_cli(seed: int, walk_provider: WalkProvider
         return list(walked(walk, cycle(TURNS[turns]), walk_provider, folder))
 
     theirs = [gone("cli")]
-    # From a state that the CLI itself refuses (it calls that a snapshot integrity failure) neither goes on.
+    # If the CLI refuses a state with "snapshot integrity failure", neither engine continues from it.
     broken = [number for number, step in enumerate(theirs[0]) if "integrity failure" in "".join(step["said"])]
     walk["steps"] = walk["steps"][: broken[0]] if broken else walk["steps"]
     theirs = [theirs[0][: len(walk["steps"])]]
@@ -108,14 +111,14 @@ def test_a_random_walk_goes_as_on_the_cli(seed: int, walk_provider: WalkProvider
 
 
 def told(walk: Walk, mine: list[Observation], theirs: list[Observation]) -> str:
-    """The first step on which two walks differ, and in what."""
+    """Return the first step on which two walks differ, and the differences."""
     number = next(number for number, pair in enumerate(zip(mine, theirs, strict=True)) if pair[0] != pair[1])
     lines = differences(mine[number], theirs[number])
     return "\n".join([f"step {number}: {walk['steps'][number]['command']}", *lines])
 
 
 def exercised(steps: list[Observation]) -> str:
-    """What a walk came to: how many of its steps called a provider, changed the state, failed."""
+    """Return how many steps of a walk called a provider, changed the state, and failed."""
     calls = sum(bool(step["order"]) for step in steps)
     changes = sum(one["state"] != other["state"] for one, other in pairwise(steps))
     failed = sum(step["exit"] != 0 for step in steps)
@@ -126,7 +129,7 @@ def exercised(steps: list[Observation]) -> str:
 @pytest.mark.few(1)
 @pytest.mark.parametrize("seed", DRAWS)
 def test_a_random_walk_leaves_what_the_provider_has(seed: int, walk_provider: WalkProvider, folder: Path) -> None:
-    """Nothing is said of an engine that failed, and every object that the state has was made and not deleted."""
+    """No message reports a failure of the engine, and every object in the state was created and not deleted."""
     deleted: set[str] = set()
     for step in walked(draw(seed), cycle(["embedded"]), walk_provider, folder):
         said = "\n".join(step["said"])
@@ -137,7 +140,7 @@ def test_a_random_walk_leaves_what_the_provider_has(seed: int, walk_provider: Wa
 
 
 def deletes(calls: list[str]) -> Iterator[str]:
-    """The ids of the objects that were deleted; one that was told to fail is deleted later, or never."""
+    """Yield the ids of the deleted objects. An object whose delete must fail is deleted later, or never."""
     for call in map(json.loads, calls):
         if call["method"] == "Delete" and not call.get("failed"):
             yield call["id"]

@@ -1,4 +1,4 @@
-"""What an operation writes is what its resources are, though the text of an unchanged resource is not made again."""
+"""A check that the written state matches the resources, although the text of an unchanged resource is reused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _deployment = Codec.deployment
 
 
 def check_states() -> None:
-    """Let each state that this process writes be compared with one that is made from nothing."""
+    """Compare each state that this process writes with one that is built from scratch."""
     Codec.deployment = _checked  # type: ignore[method-assign]
 
 

@@ -1,4 +1,4 @@
-"""A provider that is a process of its own: what it has is the truth that a state is compared with."""
+"""A provider in its own process. Its objects are the truth that a state is compared with."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
 __all__ = ["Call", "FakeProvider", "ProviderProcess"]
 
-# A plugin is whoever says its port and lasts: one process serves all operations, so that none has to start its own.
+# A plugin must only print its port and stay alive. One process serves all operations, so none has to start its own.
 LAUNCHER = "#!/bin/sh\necho {port}\nexec sleep 1000000\n"
 
 
 @dataclass(frozen=True)
 class Call:
-    """A change that the provider was asked for; `inputs` are those that the object had before a delete."""
+    """A requested change. For a delete, `inputs` are those of the object before it."""
 
     method: str
     urn: str
@@ -31,7 +31,7 @@ class Call:
 
 
 class ProviderProcess:
-    """A provider of a package; `folder` belongs on the PATH for it to be found."""
+    """The provider of a package. With `folder` on the PATH, engines find it."""
 
     def __init__(self, folder: Path, package: str, script: Path) -> None:
         self.folder = folder
@@ -58,7 +58,7 @@ class ProviderProcess:
         self._process.wait()
 
     def ask(self, token: str, **arguments: Any) -> dict[str, Any]:
-        """Calls a function that the process has for the tests."""
+        """Call a function that the process has for the tests."""
         struct = struct_pb2.Struct()
         struct.update(arguments)
         answer = self._stub.Invoke(provider_pb2.InvokeRequest(tok=f"{self._package}:control:{token}", args=struct))
@@ -72,24 +72,24 @@ class FakeProvider(ProviderProcess):
         super().__init__(folder, "fake", Path(__file__).with_name("provider.py"))
 
     def reset(self) -> None:
-        """Forgets all objects, all calls and all failures."""
+        """Forget all objects, all calls and all failures."""
         self.ask("reset")
 
     def objects(self) -> dict[str, dict[str, Any]]:
-        """What the provider has: the inputs of every object by its id."""
+        """Return the inputs of every object by its id."""
         return self.ask("all_objects")
 
     def take_calls(self) -> list[Call]:
-        """The creates, updates and deletes since the last time, in the order in which they happened."""
+        """Return the creates, updates and deletes since the last call, in their order."""
         return [Call(**each) for each in self.ask("all_calls")["calls"]]
 
     def fail(self, **keys: list[str]) -> None:
-        """From now on `create`, `update` and `delete` fail for the objects with these keys, and for no others.
+        """Let `create`, `update` and `delete` fail for the objects with these keys from now on, and for no others.
 
-        `half` are created, and the creation fails all the same.
+        With `half`, the objects are created, but the creation fails.
         """
         self.ask("fail", **keys)
 
     def lose(self, id_: str) -> None:
-        """Removes an object behind the engine's back."""
+        """Remove an object without the engine's knowledge."""
         self.ask("lose", id=id_)

@@ -1,7 +1,7 @@
 # ruff: noqa: N802 - the methods' names are the protocol's
-"""The process: a provider whose objects are in its memory; it ends with its standard input.
+"""The provider's process: its objects are in its memory, and it ends when its standard input is closed.
 
-A change of an input whose name begins with `fixed` replaces the object. What Invoke does is for the tests.
+A change of an input whose name begins with `fixed` replaces the object. Invoke is for the tests.
 """
 
 import sys
@@ -25,7 +25,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         self.number = 0
         self.reset({})
 
-    # What a provider does
+    # Methods of a provider
 
     def Handshake(self, request, context):
         return provider_pb2.ProviderHandshakeResponse(accept_secrets=True, accept_resources=True)
@@ -84,7 +84,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.ReadResponse(id=request.id, inputs=struct(inputs), properties=struct(inputs))
 
     def done(self, method, urn, id_, inputs, context):
-        """Notes the call; ends it where it is to fail, or where there is no such object."""
+        """Record the call. Abort it if it must fail, or if there is no such object."""
         failing = inputs.get("key") in self.failures[method]
         call = {"method": method, "urn": urn, "id": id_, "inputs": inputs, "failed": failing}
         self.calls.append(call)
@@ -104,7 +104,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
         context.abort(grpc.StatusCode.UNKNOWN, reasons[0])
 
-    # What the tests ask
+    # Requests of the tests
 
     def Invoke(self, request, context):
         act = getattr(self, request.tok.rpartition(":")[2])

@@ -1,4 +1,4 @@
-"""A project with the faulty provider, on which commands run and of which every truth can be read."""
+"""A project with the faulty provider, on which commands run, with access to state, store and calls."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ Things = dict[str, dict[str, Any]]
 
 
 class Launcher(forks.Launcher):
-    """Runs commands of the engine in forks of one process that has it loaded."""
+    """Runs commands of the engine in forks of one process that has loaded it."""
 
     def __init__(self) -> None:
         super().__init__("tests.stack.engine.faulty.launcher")
 
 
 class Bench:
-    """One project folder with its state and, beside it, the store of the provider."""
+    """One project folder with its state, and the store of the provider beside it."""
 
     def __init__(self, folder: Path, launcher: Launcher) -> None:
         self.folder = folder
@@ -55,7 +55,7 @@ class Bench:
 
     @classmethod
     def new(cls, folder: Path, launcher: Launcher) -> Bench:
-        """An initialised stack without resources."""
+        """Create an initialised stack without resources."""
         bench = cls(folder, launcher)
         (bench.project / ".state").mkdir(parents=True)
         (bench.store / "things").mkdir(parents=True)
@@ -72,19 +72,19 @@ class Bench:
         return bench
 
     def copy(self, folder: Path) -> Bench:
-        """The same project, state and store elsewhere."""
+        """Copy the project, the state and the store."""
         shutil.copytree(self.folder, folder, symlinks=True)
         return Bench(folder, self._launcher)
 
     def plugin(self, script: str) -> None:
-        """Makes a shell script the provider's plugin."""
+        """Install a shell script as the provider's plugin."""
         file = self.folder / "bin" / "pulumi-resource-faulty"
         file.parent.mkdir(exist_ok=True)
         file.write_text(f"#!/bin/sh\n{script}\n")
         file.chmod(file.stat().st_mode | stat.S_IXUSR)
 
     def declare(self, things: Things) -> None:
-        """Makes the program want these things."""
+        """Make the program want these things."""
         (self.project / "things.json").write_text(json.dumps(things))
 
     def environment(self, plan: dict[str, Any] | None = None) -> dict[str, str]:
@@ -93,7 +93,7 @@ class Bench:
             "FAULTY_STORE": str(self.store),
             "FAULTY_PLAN": json.dumps(plan or {}),
             "PULUMI_CONFIG_PASSPHRASE": "",
-            # What is selected belongs to the folder, and benches are copied.
+            # The selected stack is stored by folder, and benches are copied.
             "PULUMI_STACK": "dev",
             "TMPDIR": str(self.folder),
             "PULUMI_HOME": str(self.folder / "home"),
@@ -113,7 +113,7 @@ class Bench:
         unset: str = "",
         **environment: str,
     ) -> Ended:
-        """Runs a command; the plan is the plugin's, the fault the engine's, `unset` a variable it is not to have."""
+        """Run a command. `plan` is for the plugin, `fault` for the engine, and `unset` is a variable to remove."""
         self._forget()
         values = {**os.environ, **self.environment(plan), **environment}
         output = self.folder / "output"
@@ -128,7 +128,7 @@ class Bench:
         return Ended(code, output.read_text(errors="replace"))
 
     def start(self, command: str, plan: dict[str, Any] | None = None) -> subprocess.Popen[str]:
-        """Starts a command as a process of its own."""
+        """Start a command in its own process."""
         self._forget()
         return subprocess.Popen(
             [str(Path(sys.executable).with_name("pulumi-embedded")), *self.arguments(command)],
@@ -157,19 +157,19 @@ class Bench:
         return json.loads(self.state_file.read_text())["checkpoint"]["latest"]
 
     def resources(self) -> list[dict[str, Any]]:
-        """The things in the state."""
+        """Return the things in the state."""
         return [each for each in self.state().get("resources") or [] if each["type"] == "faulty:index:Thing"]
 
     def pending(self) -> dict[str, str]:
-        """What is pending, by URN."""
+        """Return the types of the pending operations, by URN."""
         return {each["resource"]["urn"]: each["type"] for each in self.state().get("pending_operations") or []}
 
     def things(self) -> dict[str, dict[str, Any]]:
-        """What there is, by id: its URN and inputs."""
+        """Return the existing things by id, with URN and inputs."""
         return {path.stem: json.loads(path.read_text()) for path in (self.store / "things").glob("*.json")}
 
     def exists(self, id_: str, urn: str, inputs: dict[str, Any] | None) -> None:
-        """Makes a thing be there, or, without inputs, be gone, behind the engine's back."""
+        """Create a thing without the engine's knowledge, or delete it if there are no inputs."""
         path = self.store / "things" / f"{id_}.json"
         if inputs is None:
             path.unlink()
@@ -177,17 +177,17 @@ class Bench:
             path.write_text(json.dumps({"urn": urn, "inputs": inputs}))
 
     def calls(self) -> list[str]:
-        """The methods that the last command's plugin was asked, in order."""
+        """Return the methods that were called in the last command's plugin, in order."""
         path = self.store / "calls"
         return path.read_text().split() if path.exists() else []
 
     def writes(self) -> int:
-        """How often the last command wrote the state."""
+        """Return how often the last command wrote the state."""
         path = self.store / "writes"
         return int(path.read_text()) if path.exists() else 0
 
     def survivors(self) -> list[str]:
-        """The plugins and programs of the last command that still run after a moment's grace."""
+        """Return the plugins and programs of the last command that still run after 20 seconds."""
         path = self.store / "processes"
         left = path.read_text().splitlines() if path.exists() else []
         deadline = time.monotonic() + 20

@@ -1,9 +1,10 @@
-"""Engines as forks of one process, as tests.forks starts them.
+"""Engines as forks of one process, which tests.forks starts.
 
-A run has `arguments`, `environment` (all of it), `output` (a file) and `fault`,
-which is where the engine is to be struck while it writes the state: `write` says in which write, `point` where in it,
-`does` what. Or it says how many seconds the engine waits for a plugin's `start` and its `handshake`, and how many
-`bytes` it takes from one.
+A run has `arguments`, `environment` (complete), `output` (a file) and `fault`.
+
+`fault` says where the engine fails while it writes the state: `write` is the number of the write, `point` the place in
+it, and `does` the failure. Otherwise it gives the seconds that the engine waits for a plugin's `start` and its
+`handshake`, and the `bytes` that it accepts from one.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from tests import loaded
 from tests.forks import redirect, serve
 from tests.stack.engine.written import check_states
 
-# The salt of the stacks in these tests, whose passphrase is empty: deriving the key takes most of a short command.
+# The salt of the stacks in these tests, whose passphrase is empty. Deriving the key takes most of a short command.
 SALT = "v1:rJ+R4Ya1Q+o=:v1:5jqDyyKtleEecS/u:BM5JYept0wdk+wAUiUG7ucRcUyceyA=="
 
 
 class Fault:
-    """Counts the writes of the state and strikes in the planned one; the count is left in the store."""
+    """Counts the writes of the state in the store, and fails in the planned one."""
 
     def __init__(self, plan: dict[str, Any], store: Path) -> None:
         self._plan = plan

@@ -1,8 +1,8 @@
-"""A provider process whose truth is on disk and which misbehaves when it was told to: `pulumi-resource-faulty`.
+"""`pulumi-resource-faulty`: a provider process with its objects on disk, which misbehaves as planned.
 
-Every thing that exists is a file below `FAULTY_STORE/things`. `FAULTY_PLAN` is JSON: in the call of `method` with that
-`number`, at that `moment` (`before` the call acts, or when it has `acted` and not answered) it `does` something of
-`_Provider.do`. It also notes every call and its own process there.
+Every thing is a file below `FAULTY_STORE/things`. `FAULTY_PLAN` is JSON. In the call of `method` with that `number`, at
+that `moment` (`before` the call acts, or when it has `acted` and not answered), the process `does` something of
+`_Provider.do`. It also records every call and its own process there.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _write(id_: str, urn: str, inputs: dict[str, Any]) -> struct_pb2.Struct:
 
 
 class Provider:
-    """The calls; `kind` and `value` are a thing's inputs, another `kind` needs another thing."""
+    """The calls. `kind` and `value` are a thing's inputs, and another `kind` needs another thing."""
 
     def Handshake(self, request: Any) -> Any:  # noqa: N802
         return messages.ProviderHandshakeResponse(accept_secrets=True, accept_resources=True)
@@ -106,7 +106,7 @@ _REQUESTS = {
     "Delete": messages.DeleteRequest,
     "Read": messages.ReadRequest,
 }
-# What a call may be told to answer; `properties` is in Create, Update and Read alike.
+# Answers that a call can be planned to give. `properties` is in Create, Update and Read alike.
 _PROPERTIES = {
     "not a number": {"value": float("nan")},
     "an unknown signature": {"value": {"4dabf18193072939515e22adb298388d": "00000000000000000000000000000000"}},
@@ -115,7 +115,7 @@ _PROPERTIES = {
 
 
 class Calls:
-    """Counts the calls and misbehaves in the planned one."""
+    """Counts the calls, and misbehaves in the planned one."""
 
     def __init__(self) -> None:
         self._provider = Provider()
@@ -144,7 +144,7 @@ class Calls:
             os._exit(3)
         if what == "refuse":
             context.abort(grpc.StatusCode.UNKNOWN, "refused as told")
-        # Killed with the engine by its watchdog, or held until the test lets go.
+        # The engine's watchdog kills this process with the engine, or the test ends the wait.
         HOLD.touch()
         while HOLD.exists():
             time.sleep(0.01)
@@ -154,7 +154,7 @@ class Calls:
         if how == "rubbish":
             return b"\xff\xfe rubbish"
         if how == "no text":
-            # Field 1 is the id or a text in most answers: a length-delimited field whose bytes are no UTF-8.
+            # Field 1 is the id or a text in most answers: a length-delimited field whose bytes are not UTF-8.
             return b"\x0a\x02\xc3\x28"
         if how == "an enormous message":
             return b"\x0a" + b"\x80\x80\x80\x01" + b"x" * 0x200000

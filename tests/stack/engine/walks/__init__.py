@@ -1,8 +1,8 @@
-"""Walks: a program that changes from step to step, and a command at each, on one engine or on two that take turns.
+"""Walks: a program that changes between steps, with a command at each, on one engine or on two that take turns.
 
-A walk is a JSON document. Its `steps` have a `program` (see `program.py`; without one the last stays), other `files` of
-the project, `failures` of the provider's calls, what is `changed` and what `exists` behind the engine's back, and a
-`command`.
+A walk is a JSON document. Its `steps` have a `program` (see `program.py`; without one the last program stays), other
+`files` of the project, `failures` of the provider's calls, objects that are `changed` and that `exists` without the
+engine's knowledge, and a `command`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PROJECT = "name: walk\nruntime: {name: python, options: {virtualenv: .venv}}\nba
 EMPTY = {"version": 3, "checkpoint": {"stack": "organization/walk/dev", "latest": None}}
 
 Walk = dict[str, Any]
-# What a step did, all of it in JSON: `exit`, `calls`, `order`, `state`, `pending`, `said`.
+# The results of a step as JSON: `exit`, `calls`, `order`, `state`, `pending`, `said`.
 Observation = dict[str, Any]
 
 
@@ -45,7 +45,7 @@ class WalkProvider(ProviderProcess):
 
 
 def walked(walk: Walk, engines: Iterable[str], provider: WalkProvider, folder: Path) -> Iterator[Observation]:
-    """Goes the walk in a new project in the folder, each step with the next of the engines."""
+    """Run the walk in a new project in the folder, each step with the next of the engines."""
     shutil.rmtree(folder, ignore_errors=True)
     place = _Place(folder, provider)
     provider.ask("reset", **walk.get("provider", {}))
@@ -128,9 +128,9 @@ class _Place:
     def _run_cli(self, arguments: list[str]) -> tuple[int, str, str]:
         environment = {**os.environ, **self.environment()}
         if {"up", "preview"} & set(arguments):
-            # There is nothing to install, and looking for it takes the CLI as long as the rest.
+            # There is nothing to install, and the CLI's search for it takes half of its time.
             arguments = [*arguments, "--skip-plugin-pre-install"]
-        # Nor are the program's packages of interest, which the CLI has pip list each time.
+        # The program's packages do not matter either. The CLI lists them with pip each time.
         environment["PYTHONPATH"] = str(self._folder / "quick")
         run = subprocess.run(["pulumi", *arguments], env=environment, capture_output=True, text=True, check=False)
         return run.returncode, run.stdout, run.stderr
@@ -144,7 +144,7 @@ class _Place:
         }
 
     def _plan(self) -> dict[str, Any]:
-        """The plan that was saved; by whom and when it was is no matter, nor are its random seeds."""
+        """Return the saved plan without its author, its time and its random seeds."""
         path = self._folder / "plan.json"
         document = json.loads(path.read_text()) if path.exists() else {}
         plans = opened(document.get("resourcePlans", {}), Crypter.open(SALT, ""))
@@ -165,7 +165,7 @@ def _scrubbed(match: re.Match[str]) -> str:
 
 
 def _edited(document: dict[str, Any], edit: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The state file with entries of some resources, by name, changed."""
+    """Return the state file with changed entries of some resources, by name."""
     for resource in (document["checkpoint"]["latest"] or {}).get("resources", []):
         resource.update(edit.get(resource["urn"].rpartition("::")[2], {}))
     return document
@@ -176,7 +176,10 @@ def _text(value: Any) -> str:
 
 
 def _by_urn(calls: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """Each resource's calls in their order; in which order several resources are refreshed or deleted is open."""
+    """Return each resource's calls in their order.
+
+    The order between resources that are refreshed or deleted is not fixed.
+    """
     found: dict[str, list[str]] = {}
     for call in calls:
         rest = {key: value for key, value in call.items() if key not in ("name", "type", "urn")}
@@ -193,7 +196,7 @@ def _whole(value: Any) -> Any:
 
 
 def _order(calls: list[dict[str, Any]]) -> list[str]:
-    """The calls that make and change, in their order, and the deletes between them as a set."""
+    """Return the creates and changes in their order, and the deletes between them as a set."""
     found: list[str] = []
     deletes: list[str] = []
     for call in calls:
@@ -208,7 +211,7 @@ def _order(calls: list[dict[str, Any]]) -> list[str]:
 
 
 def _said(stdout: str, stderr: str) -> list[str]:
-    """What both engines must say: the parts of a JSON document or stream, or the messages and the counts of a text."""
+    """Return what both engines must print: the parts of a JSON document or stream, or a text's messages and counts."""
     if stdout.startswith("{"):
         documents = [json.loads(line) for line in stdout.splitlines()] if "\n{" in stdout else None
         if documents is None:
@@ -229,7 +232,7 @@ def _said(stdout: str, stderr: str) -> list[str]:
     return plain_said(found)
 
 
-# What a program that the CLI interrupted, or Python's loop in it, says in its last moment.
+# The last output of a program that the CLI interrupted, or of Python's loop in it.
 _INTERRUPTED = (
     "KeyboardInterrupt",
     "During handling of the above exception, another exception occurred:",
@@ -248,7 +251,7 @@ _EXCEPTION = re.compile(r" *[\w.]+(Error|Exception|Interrupt|Failed)\b")
 
 
 def plain_said(lines: list[str]) -> list[str]:
-    """The lines in one order, without headings, frames of tracebacks, and the traceback of an interrupted program."""
+    """Return the sorted lines without headings, frames of tracebacks, and the traceback of an interrupted program."""
     kept, within = [], False
     for line in lines:
         ends = within and _EXCEPTION.match(line)
@@ -263,7 +266,7 @@ def _json(document: Any) -> str:
 
 
 def _without_warnings(document: Any) -> Any:
-    """Without the CLI's warnings that the plugin is taken from the PATH, and what an interrupted program says."""
+    """Remove the CLI's warnings about plugins on the PATH, and the output of interrupted programs."""
     if isinstance(document, list):
         for each in document:
             _shorten(each.get("diagnosticEvent", {}))
@@ -277,13 +280,13 @@ def _without_warnings(document: Any) -> Any:
 
 
 def _shorten(diagnostic: dict[str, Any]) -> None:
-    """Takes the frames out of a traceback, which are each engine's own."""
+    """Remove the frames of a traceback, which differ between the engines."""
     if "Traceback" in diagnostic.get("message", ""):
         diagnostic["message"] = "\n".join(plain_said(diagnostic["message"].splitlines()))
 
 
 def differences(mine: Observation, theirs: Observation) -> list[str]:
-    """What two observations of a step do not have in common, as lines to read."""
+    """Return the differences of two observations of a step, as lines to read."""
     found = []
     for part in sorted({*mine, *theirs}):
         left, right = mine.get(part), theirs.get(part)

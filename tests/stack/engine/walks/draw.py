@@ -1,4 +1,4 @@
-"""Walks at random: programs of 2 to 8 resources with every option, failing calls, changes from outside, every verb."""
+"""Random walks: programs of 2 to 8 resources with every option, failing calls, changes from outside, every command."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ TYPES = {"thing": "walk:index:Thing", "read": "walk:index:Thing", "group": "walk
 PATHS = ["value", "tags", "tags.x", "tags.y", "list", "list[0]", "list[1]", "list[*]", "token", "*", "of"]
 METHODS = ["Check", "Diff", "Create", "half Create", "Update", "half Update", "Read", "half Read", "Delete"]
 WAYS = ["keys", "keys", "keys", "detailed", "detailed", "unknown", "unknown and replaces"]
-# What is there before the first step: the object that a program reads, and one that it takes over.
+# The objects before the first step: one that a program reads, and one that it imports.
 THERE = [{"id": "there-1", "inputs": {"value": 1}}, {"id": "wild-1", "inputs": {"value": 1, "auto": "auto-1"}}]
 QUIET = "--yes --skip-preview --parallel 1"
 
 
 def draw(seed: int) -> dict[str, Any]:
-    """The walk of the seed."""
+    """Return the walk of the seed."""
     return _Draw(random.Random(seed)).walk()
 
 
@@ -29,7 +29,7 @@ class _Draw:
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
         self._entries: list[Entry] = []
-        # Names that the program has had, which the state may have still.
+        # Names that the program once had, which the state can still have.
         self._had: set[str] = set()
         self._exports: dict[str, Any] = {}
 
@@ -48,9 +48,10 @@ class _Draw:
         return {"steps": self._planned(steps), "provider": provider}
 
     def _planned(self, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The steps, one of them with a plan that a step before it saves.
+        """Return the steps, one of them with a plan that a step before it saves.
 
-        None that fails: after a failure the CLI says of every resource that it did not come to that it was planned.
+        No failing step gets one, because after a failure the CLI reports for every remaining resource that its planned
+        step did not happen.
         """
         calm = [number for number, step in enumerate(steps) if number and _calm_update(step)]
         if not calm or self._often(0.5):
@@ -251,7 +252,7 @@ class _Draw:
             # The CLI has no such flag for destroy.
             if self._often(0.3) and not verb.startswith("destroy"):
                 flags.append("--exclude-dependents")
-        # No `--continue-on-error`: the CLI (3.260) waits for ever after some failures then.
+        # `--continue-on-error` is missing, because the CLI (3.260) waits for ever after some failures with it.
         if verb.startswith(("up", "preview")) and self._often(0.1):
             flags.append(f"--{rng.choice(['replace', 'replace', 'target-replace'])} {self._urn()}")
         # The CLI has no such flag for destroy.
@@ -262,6 +263,6 @@ class _Draw:
 
 def _calm_update(step: dict[str, Any]) -> bool:
     if " --exclude" in step["command"]:
-        # The CLI previews what it then refuses, if something new needs what is excluded.
+        # The CLI previews an update that it then refuses, if a new resource needs an excluded one.
         return False
     return step["command"].startswith(f"up {QUIET}") and not ("failures" in step or step["program"]["fails"])

@@ -1,4 +1,4 @@
-"""Walks on which the two engines once differed, each with what it shows."""
+"""Walks on which the two engines once differed, by the behaviour that they show."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def secret(value: Any) -> Entry:
 
 
 def up(*resources: Entry, command: str = UP, **around: Any) -> Entry:
-    """A step with a program; `around` it calls fail and things change."""
+    """Return a step with a program. `around` has failing calls and changes from outside."""
     return {"program": {"resources": list(resources)}, "command": command, **around}
 
 
 def then(command: str, **around: Any) -> Entry:
-    """A step with the program of the last."""
+    """Return a step with the program of the step before."""
     return {"command": command, **around}
 
 
@@ -171,7 +171,7 @@ _STEPS: dict[str, list[Entry]] = {
         up(group("h", aliases=[{"name": "g"}]), thing("h-a", parent="h")),
         up(group("h", aliases=[{"name": "x"}]), thing("h-a", parent="h")),
     ],
-    # What a parent says of deletes, its children say too.
+    # The children of a parent inherit its options for deletes.
     "retain-on-delete-of-a-parent": [
         up(group("g", retain_on_delete=True), thing("a", parent="g"), thing("b", parent="g", retain_on_delete=False)),
         up(group("g", retain_on_delete=True)),
@@ -227,7 +227,7 @@ _STEPS: dict[str, list[Entry]] = {
         up(thing("a", additional_secret_outputs=["id"])),
         up(thing("a", additional_secret_outputs=["id"])),
     ],
-    # What replaces, and in which order.
+    # The causes of replacements, and their order.
     **{
         f"replace-on-a-nested-path-{way}": [
             up(thing("a", {"diff": way, "tags": {"x": 1, "y": 1}}, replace_on_changes=["tags.x"])),

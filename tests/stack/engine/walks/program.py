@@ -1,6 +1,6 @@
-"""The module `walk` of a walk's project: it registers what `program.json` holds, one resource after the other.
+"""The module `walk` of a walk's project: it registers the content of `program.json`, one resource after the other.
 
-Each registration ends before the next begins, so that every engine is asked in the same order.
+Each registration ends before the next begins, so that every engine gets its requests in the same order.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ KINDS: dict[str, Any] = {"thing": Thing, "group": Group, "provider": PlanReview,
 
 
 def value(document: Any) -> Any:
-    """A value of the document: `{"$ref": NAME}` is an output of another resource, `{"$secret": VALUE}` a secret."""
+    """Return a value of the document. `{"$ref": NAME}` is another resource's output, `{"$secret": VALUE}` a secret."""
     if isinstance(document, list):
         return [value(each) for each in document]
     if not isinstance(document, dict):

@@ -1,8 +1,8 @@
 # ruff: noqa: N802 - the methods' names are the protocol's
-"""The process of the package `walk`: its things are in its memory, and it notes every call; it ends with its input.
+"""The process of the package `walk`: its things are in its memory, it records every call, and it ends with its input.
 
-A thing's inputs say how the provider answers: `diff` names a way to compare, `plain` gives secrets back in plain text.
-What is to fail, and what Invoke does besides, is for the tests.
+A thing's inputs control the provider's answers: `diff` names a way to compare, and `plain` returns secrets in plain
+text. The failures, and the other functions of Invoke, are for the tests.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc, st
 
 SIGNATURE, SECRET = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
 UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
-# What only the tests read.
+# Fields that are not recorded.
 UNTOLD = ("randomSeed", "resourceStatusToken", "resourceStatusAddress")
 KINDS = provider_pb2.PropertyDiff
 NONE, SOME = provider_pb2.DiffResponse.DIFF_NONE, provider_pb2.DiffResponse.DIFF_SOME
@@ -33,7 +33,7 @@ def struct(values: dict[str, Any]) -> struct_pb2.Struct:
 
 
 def opened(value: Any) -> Any:
-    """The value without the marks of secrets, whole numbers as integers."""
+    """Return the value without the marks of secrets, with whole numbers as integers."""
     if isinstance(value, list):
         return [opened(each) for each in value]
     if isinstance(value, dict):
@@ -50,7 +50,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         self.lock = threading.RLock()
         self.reset({})
 
-    # What a provider does
+    # Methods of a provider
 
     def Handshake(self, request: Any, context: Any) -> Any:
         return provider_pb2.ProviderHandshakeResponse(accept_secrets=self.secrets, accept_resources=True)
@@ -113,7 +113,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     @staticmethod
     def detail(answer: Any, olds: dict[str, Any], news: dict[str, Any], changed: list[str]) -> None:
-        """Says of each property how it differs, one level deep; a replacement is in the kinds only."""
+        """Report for each property how it differs, one level deep. Only the kinds report a replacement."""
         for key in changed:
             pairs = [(key, olds.get(key), news.get(key))]
             if isinstance(olds.get(key), dict) and isinstance(news.get(key), dict):
@@ -178,7 +178,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         given = opened(inputs) if inputs.get("plain") else inputs
         return struct({**given, "serial": serial, "echo": opened(inputs).get("value")})
 
-    # How it fails
+    # Failures
 
     def failing(self, method: str, urn: str) -> bool:
         return urn.rpartition("::")[2] in self.failures.get(method, [])
@@ -201,7 +201,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
         context.abort(grpc.StatusCode.UNKNOWN, reasons[0])
 
-    # What the tests ask
+    # Requests of the tests
 
     def note(self, method: str, request: Any) -> None:
         document = json_format.MessageToDict(request)
@@ -226,7 +226,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         self.previews = arguments.get("previews", True)
 
     def fail(self, methods: dict[str, list[str]]) -> None:
-        """From now on these calls fail for the things of these names; a `late` call waits for `release`."""
+        """Let these calls fail for the things with these names from now on. A `late` call waits for `release`."""
         self.failures: dict[str, list[str]] = methods
         self.released = threading.Event()
 
@@ -234,7 +234,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         self.released.set()
 
     def change(self, arguments: dict[str, Any]) -> None:
-        """Changes a thing's inputs behind the engine's back; without inputs it is gone."""
+        """Change a thing's inputs without the engine's knowledge, or delete it if there are no inputs."""
         name, inputs = arguments["name"], arguments.get("inputs")
         for id_ in [each for each in self.objects if each.rpartition("-")[0] == name]:
             if inputs is None:
@@ -243,7 +243,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
                 self.objects[id_] = {**self.objects[id_], **inputs}
 
     def exists(self, arguments: dict[str, Any]) -> None:
-        """Makes a thing be there that no engine has made."""
+        """Create a thing that no engine has created."""
         self.objects[arguments["id"]] = arguments["inputs"]
 
     def all_objects(self, arguments: dict[str, Any]) -> dict[str, Any]:
