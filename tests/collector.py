@@ -1,4 +1,4 @@
-"""An OpenTelemetry collector: it takes spans and metrics over OTLP, and keeps them for a test to read."""
+"""An OpenTelemetry collector that takes spans and metrics over OTLP, and keeps them for a test."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Collected", "Recorded", "collector", "forget", "http_collector"]
 
 @dataclass(frozen=True)
 class Recorded:
-    """A span; times are nanoseconds since 1970, and an error is its `error.type`."""
+    """A span. Its times are nanoseconds since 1970, and its error is the `error.type`."""
 
     id: str
     parent: str
@@ -36,7 +36,7 @@ class Recorded:
 
 @dataclass
 class Collected:
-    """What was sent so far; `raw` is every message in the form that people read."""
+    """The received telemetry. `raw` is every message in a readable form."""
 
     endpoint: str
     spans: list[Recorded] = field(default_factory=list)
@@ -44,7 +44,7 @@ class Collected:
     raw: list[str] = field(default_factory=list)
 
     def add_spans(self, request: Any) -> None:
-        """Take a message with spans."""
+        """Add a message with spans."""
         self.raw.append(str(request))
         for resource in request.resource_spans:
             service = _values(resource.resource.attributes)["service.name"]
@@ -52,7 +52,7 @@ class Collected:
                 self.spans += [_recorded(span, service) for span in scope.spans]
 
     def add_metrics(self, request: Any) -> None:
-        """Take a message with metrics."""
+        """Add a message with metrics."""
         self.raw.append(str(request))
         for resource in request.resource_metrics:
             for metric in (metric for scope in resource.scope_metrics for metric in scope.metrics):
@@ -61,26 +61,26 @@ class Collected:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that make a command send its spans here."""
+        """The variables that make a command send its spans to this collector."""
         return {"OTEL_EXPORTER_OTLP_ENDPOINT": self.endpoint}
 
     def named(self, name: str) -> list[Recorded]:
-        """The spans of this name, in the order in which they began."""
+        """Return the spans of this name, ordered by their beginning."""
         return sorted((each for each in self.spans if each.name == name), key=lambda each: each.begun)
 
     def children(self, parent: Recorded) -> list[Recorded]:
-        """The spans right below one, in the order in which they began."""
+        """Return the direct children of a span, ordered by their beginning."""
         return sorted((each for each in self.spans if each.parent == parent.id), key=lambda each: each.begun)
 
     def path(self, span: Recorded) -> list[str]:
-        """The names from the root down to the span."""
+        """Return the names from the root down to the span."""
         above = [each for each in self.spans if each.id == span.parent]
         return [*(self.path(above[0]) if above else []), span.name]
 
 
 @contextmanager
 def collector() -> Iterator[Collected]:
-    """Listens on a port of the loopback interface until the end of the block."""
+    """Listen on a port of the loopback interface until the end of the block."""
     server = grpc.server(ThreadPoolExecutor(4))
     collected = Collected(f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}")
 
@@ -105,7 +105,7 @@ def collector() -> Iterator[Collected]:
 
 @contextmanager
 def http_collector() -> Iterator[Collected]:
-    """As `collector`, over HTTP, with the protocol http/protobuf."""
+    """Run a collector over HTTP, with the protocol http/protobuf."""
     taken = {
         "/v1/traces": (trace_service_pb2.ExportTraceServiceRequest, Collected.add_spans),
         "/v1/metrics": (metrics_service_pb2.ExportMetricsServiceRequest, Collected.add_metrics),
@@ -156,7 +156,7 @@ def _value(value: Any) -> Any:
 
 
 def forget() -> None:
-    """Let tracing begin as in a new process."""
+    """Reset tracing as in a new process."""
     for provider in tracing._providers:
         provider.shutdown()
     tracing._providers.clear()

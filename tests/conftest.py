@@ -1,11 +1,11 @@
 """One throw-away PostgreSQL server for a whole test run, shared by all xdist workers.
 
-The process that started pytest makes an empty folder and a watchdog, which removes that folder and whatever
-server runs in it as soon as that process is gone, however it ended. The first test that needs a server creates
-it there. The folder is in memory if there is enough: the server copies and removes files for each test.
+The process that started pytest creates an empty folder and a watchdog. As soon as that process ends, in any way, the
+watchdog removes the folder and ends the server in it. The first test that needs a server creates it there. The folder
+is in memory if there is enough, because the server copies and removes files for each test.
 
-TASKDB_TEST_PG_BINDIR names the folder of the server programs to test with; without it they are those that
-`taskdb server start` takes.
+TASKDB_TEST_PG_BINDIR names the folder of the server programs to test with. By default the tests use the programs that
+`taskdb server start` uses.
 """
 
 from __future__ import annotations
@@ -50,16 +50,16 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).parent.parent
 
 ALL = os.environ.get("TESTS") == "all"
-"""Whether `make test-all` runs: every case, draw and kill. Otherwise a test tries what convinces."""
+"""Whether `make test-all` runs: every case, draw and kill. Otherwise each test runs a representative selection."""
 
 NO_CLI = "no Pulumi CLI on the PATH"
 
-# `make test` draws the same few each time, `make test-all` others every time, and prints how to draw them again.
+# `make test` draws the same few each time. `make test-all` draws others, and prints how to repeat them.
 hypothesis.settings.register_profile("few", max_examples=10, derandomize=True, database=None, deadline=None)
 hypothesis.settings.register_profile("thorough", max_examples=2000, print_blob=True, deadline=None)
 hypothesis.settings.load_profile("thorough" if ALL else "few")
 
-# Nothing in a test run has to survive a power cut, and no vacuum takes a lock at a time of its own.
+# A test run need not survive a power cut, and no vacuum takes a lock at an arbitrary time.
 SETTINGS = {
     "fsync": "off",
     "synchronous_commit": "off",
@@ -88,7 +88,7 @@ rm -rf "$0"
 
 
 LONGEST_FIRST = ("acceptance", "faults", "stack", "postgres", "docs", "unit")
-"""The folders of the tests, by how long a test of theirs takes."""
+"""The folders of the tests, ordered by the duration of their tests."""
 
 LEFT = pytest.StashKey[int]()
 
@@ -106,12 +106,12 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Three workers for two cores: a quarter of the time a test waits for a lock, a server or a process to end."""
+    """Use three workers for two cores: tests wait a quarter of their time for a lock, a server or a process."""
     return (os.cpu_count() or 1) * 3 // 2
 
 
 def pytest_collection() -> None:
-    """Tests and what they import stay to the end: a look through them for garbage finds none, and takes seconds."""
+    """Turn the garbage collector off: tests and their imports stay, and searching them for garbage takes seconds."""
     gc.disable()
 
 
@@ -124,16 +124,17 @@ def pytest_collection_finish() -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     leave_out(config, items)
     if config.option.shuffle is None:
-        # A worker that is free last should not have begun the longest.
+        # The longest tests must begin first, so that no worker ends with one of them.
         items.sort(key=lambda item: LONGEST_FIRST.index(item.nodeid.split("/")[1]))
     else:
         items[:] = shuffled(items, random.Random(config.option.shuffle))
 
 
 def leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave to `make test-all` what `full` and `few` mark, unless a test is asked for by its id.
+    """Leave tests marked `full` and `few` to `make test-all`, unless a test is selected by its id.
 
-    `few(3)` runs three cases of a test, spread over all of them; `few("a", "b")` those whose ids contain one of these.
+    `few(3)` runs three cases of a test, spread over all of them. `few("a", "b")` runs the cases whose ids contain one
+    of these.
     """
     if ALL or any("::" in argument for argument in config.args):
         return
@@ -154,7 +155,7 @@ def leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 
 def shuffled(items: list[pytest.Item], draw: random.Random) -> list[pytest.Item]:
-    """The tests in a random order, those of one file together: they share what is costly to make."""
+    """Return the tests in a random order. Tests of one file stay together, because they share costly fixtures."""
     files: dict[Path, list[pytest.Item]] = {}
     for item in items:
         files.setdefault(item.path, []).append(item)
@@ -182,12 +183,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    # Each worker leaves out the same ones.
+    # Each worker leaves out the same tests.
     node.config.stash[LEFT] = getattr(node, "workeroutput", {}).get("left", 0)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Say in one line each why tests were skipped, how many were left out, and how many faults were tried."""
+    """Print why tests were skipped, how many were left out, and how many faults were tried."""
     reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in terminalreporter.getreports("skipped"))
     for reason, count in sorted(reasons.items()):
         terminalreporter.write_line(f"{count} skipped: {reason}")
@@ -214,7 +215,7 @@ class ThrowawayCluster:
 
 @dataclass(frozen=True)
 class Database:
-    """A fresh database on the run's server; `parameters` are keyword arguments for `psycopg.connect`."""
+    """A fresh database on the run's server. `parameters` are keyword arguments for `psycopg.connect`."""
 
     server: Server
     name: str
@@ -231,12 +232,12 @@ class Database:
         }
 
     def connect(self, **changes: Any) -> psycopg.Connection:
-        """An autocommit connection as the admin, or as `changes` (user, password …) say."""
+        """Open an autocommit connection as the admin, with these changes (user, password …)."""
         return psycopg.connect(**(self.parameters | {"autocommit": True} | changes))
 
 
 def create_cluster(parent: Path, binaries: Binaries, settings: dict[str, str] | None = None) -> ThrowawayCluster:
-    """A cluster in a new folder below the run's, started; it ends with the run."""
+    """Create and start a cluster in a new folder of the run. It ends with the run."""
     folder = Path(tempfile.mkdtemp(prefix="cluster-", dir=parent))
     folder.chmod(0o755)
     cluster = Cluster(folder, binaries, Account.for_new_server())
@@ -247,7 +248,7 @@ def create_cluster(parent: Path, binaries: Binaries, settings: dict[str, str] | 
 
 
 def memory_is_roomy() -> bool:
-    """Whether a test run can have its files there, programs among them."""
+    """Return whether a test run can have its files in memory, including programs."""
     if not MEMORY.is_dir() or not os.access(MEMORY, os.W_OK):
         return False
     found = os.statvfs(MEMORY)
@@ -258,7 +259,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         config.stash[RUN_FOLDER] = Path(config.workerinput["run_folder"])
         return
-    # Not below pytest's own temporary folder, which the user that root's servers run as cannot enter.
+    # The user that runs root's servers cannot enter pytest's own temporary folder.
     folder = Path(tempfile.mkdtemp(prefix="taskdb-tests-", dir=MEMORY if memory_is_roomy() else None))
     folder.chmod(0o755)
     config.stash[RUN_FOLDER] = folder
@@ -280,13 +281,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def run_folder(pytestconfig: pytest.Config) -> Path:
-    """The folder of this test run, the same in all workers, open to a server's user, removed at the end."""
+    """The folder of this test run, the same in all workers, open to a server's user, and removed at the end."""
     return pytestconfig.stash[RUN_FOLDER]
 
 
 @pytest.fixture(scope="session", autouse=not ALL)
 def forks(run_folder: Path) -> Iterator[None]:
-    """Let the commands of tests, and the programs and plugins of engines, be forks of one process."""
+    """Run the commands of tests, and the programs and plugins of engines, as forks of one process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(loaded.SOCKET, str(run_folder / "loaded.socket"))
         for module in (interpreters, plugins):
@@ -296,13 +297,13 @@ def forks(run_folder: Path) -> Iterator[None]:
 
 @pytest.fixture
 def processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let each command of the test be a process of its own."""
+    """Run each command of the test as its own process."""
     monkeypatch.delenv(loaded.SOCKET, raising=False)
 
 
 @pytest.fixture
 def open_folder(run_folder: Path) -> Path:
-    """A new folder of this test's that, unlike `tmp_path`, a server's user can enter."""
+    """A new folder for this test that a server's user can enter, unlike `tmp_path`."""
     folder = Path(tempfile.mkdtemp(prefix="test-", dir=run_folder))
     folder.chmod(0o755)
     return folder
@@ -323,7 +324,7 @@ def binaries() -> Binaries:
 
 @pytest.fixture(scope="session")
 def server(run_folder: Path, binaries: Binaries) -> Server:
-    """The run's server: started by the first worker that asks, the others wait for it."""
+    """The run's server. The first worker starts it, and the others wait for it."""
     remembered = run_folder / "shared.json"
     with (run_folder / "shared.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -339,9 +340,9 @@ def server(run_folder: Path, binaries: Binaries) -> Server:
 
 
 def verifier(password: str) -> str:
-    """What PostgreSQL stores of a password (RFC 5803), after one round of hashing: a login is fast.
+    """Return PostgreSQL's verifier of a password (RFC 5803), after one round of hashing, so that logins are fast.
 
-    The driver of the real postgresql plugin refuses so few.
+    The driver of the real postgresql plugin refuses so few rounds.
     """
     salt = secrets.token_bytes(16)
     rounds = 4096 if shutil.which("pulumi-resource-postgresql") else 1
@@ -354,13 +355,13 @@ def verifier(password: str) -> str:
 
 @pytest.fixture(scope="session")
 def admin_session(server: Server) -> Iterator[psycopg.Connection]:
-    """The worker's own session as the admin, in a database of no test."""
+    """A session as the admin for this worker, in the maintenance database."""
     with Database(server, "postgres").connect() as session:
         yield session
 
 
 def create_database(admin: psycopg.Connection, name: str, template: str = TEMPLATE) -> None:
-    """Copy it file by file, as all versions can: the caches come along."""
+    """Copy a database file by file, as all versions can. So the caches are copied too."""
     create = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
     by_file = sql.SQL(" STRATEGY file_copy" if admin.info.server_version >= 150000 else "")
     admin.execute(create + by_file)
@@ -368,7 +369,7 @@ def create_database(admin: psycopg.Connection, name: str, template: str = TEMPLA
 
 @pytest.fixture
 def make_cluster(run_folder: Path, binaries: Binaries) -> Iterator[Callable[..., ThrowawayCluster]]:
-    """Creates and starts a cluster at each call: `make_cluster()`, `make_cluster({"work_mem": "1MB"})`."""
+    """Yield a function that creates and starts a cluster: `make_cluster()`, `make_cluster({"work_mem": "1MB"})`."""
     made: list[ThrowawayCluster] = []
 
     def make(settings: dict[str, str] | None = None) -> ThrowawayCluster:
@@ -381,7 +382,7 @@ def make_cluster(run_folder: Path, binaries: Binaries) -> Iterator[Callable[...,
 
 
 def drop_database(database: Database) -> None:
-    """Drop it and the roles that are named after it, as `drop` does."""
+    """Drop a database and the roles that are named after it, as `drop` does."""
     with Database(database.server, "postgres").connect() as admin:
         drop(admin, database.name)
 
@@ -389,13 +390,14 @@ def drop_database(database: Database) -> None:
 def drop(admin: psycopg.Connection, name: str) -> None:
     """Drop the database, then the roles whose names begin with its name and an underscore.
 
-    The admin's sessions there are ended. Those of others are only waited for, as the admin must not end them.
+    The admin's sessions there are ended. The drop waits for sessions of other roles, because the admin must not end
+    them.
     """
     statement = sql.SQL("DROP DATABASE {}").format(sql.Identifier(name))
     try:
         admin.execute(statement + sql.SQL(" WITH (FORCE)"))
     except psycopg.errors.InsufficientPrivilege:
-        # One that has just been closed at its client's end: PostgreSQL gives it five seconds.
+        # PostgreSQL waits five seconds for a session whose client has just disconnected.
         admin.execute(statement)
     roles = admin.execute("SELECT rolname FROM pg_roles WHERE starts_with(rolname, %s)", [f"{name}_"]).fetchall()
     if roles:
@@ -404,7 +406,10 @@ def drop(admin: psycopg.Connection, name: str) -> None:
 
 @pytest.fixture
 def make_database(server: Server, admin_session: psycopg.Connection) -> Iterator[Callable[[], Database]]:
-    """Creates an empty database of the admin's at each call; all are dropped after the test, with their roles."""
+    """Yield a function that creates an empty database of the admin.
+
+    All are dropped after the test, with their roles.
+    """
     made: list[Database] = []
 
     def make() -> Database:
@@ -419,7 +424,7 @@ def make_database(server: Server, admin_session: psycopg.Connection) -> Iterator
 
 @pytest.fixture
 def database(make_database: Callable[[], Database]) -> Database:
-    """A fresh, empty database of the admin's, dropped after the test."""
+    """A fresh, empty database of the admin, dropped after the test."""
     return make_database()
 
 
@@ -432,19 +437,19 @@ def major(server: Server) -> int:
 
 @pytest.fixture(scope="session")
 def resources(major: int) -> int:
-    """The resources of a new stack. Before PostgreSQL 15 the rights on the schema public are a superuser's."""
+    """The number of resources of a new stack. Before PostgreSQL 15 a superuser has the rights on the schema public."""
     return 42 if major >= 15 else 41
 
 
 @pytest.fixture(scope="session")
 def event_loop() -> None:
-    """That of Pulumi's mocks (SDK 3.272), which Python creates by itself up to 3.13 only."""
+    """Set the event loop of Pulumi's mocks (SDK 3.272), which Python creates by itself only up to 3.13."""
     asyncio.set_event_loop(asyncio.new_event_loop())
 
 
 @pytest.fixture
 def untraced(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """The library as in a process that begins, without any variable of OpenTelemetry's."""
+    """The library as in a new process, without any OpenTelemetry variable."""
     from tests.collector import forget
 
     for name in [*os.environ]:
@@ -457,7 +462,7 @@ def untraced(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
 
 @pytest.fixture
 def collected(untraced: pytest.MonkeyPatch) -> Iterator[Collected]:
-    """A collector, to which spans and metrics of this process are sent."""
+    """A collector that receives spans and metrics of this process."""
     from tests.collector import collector
 
     with collector() as collected:

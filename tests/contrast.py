@@ -1,10 +1,10 @@
-"""Whether a text can be read on its ground."""
+"""The contrast of a text with its background."""
 
 __all__ = ["contrast"]
 
 
 def contrast(one: str, other: str) -> float:
-    """The contrast of two colours (WCAG 2.2)."""
+    """Return the contrast of two colours (WCAG 2.2)."""
     lighter, darker = sorted((_luminance(one), _luminance(other)), reverse=True)
     return (lighter + 0.05) / (darker + 0.05)
 

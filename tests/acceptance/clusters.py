@@ -1,4 +1,4 @@
-"""Three PostgreSQL clusters that differ as those of an organisation do: for dev, staging and prod."""
+"""Three PostgreSQL clusters for dev, staging and prod that differ as an organisation's servers do."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from taskdb.local.cluster import ADMIN, HOST, Cluster
 from taskdb.local.ports import free_port
 from tests.conftest import SETTINGS
 
-# Whatever a program could take for granted of a server's defaults is otherwise here.
+# Settings that differ from every default that a program could rely on.
 FOREIGN: Mapping[str, str] = {
     "timezone": "Asia/Kathmandu",
     "log_timezone": "Asia/Kathmandu",
@@ -38,20 +38,20 @@ FOREIGN: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Named:
-    """A running cluster, and the PG variables by which a user names it."""
+    """A running cluster, and the PG variables that name it."""
 
     cluster: Cluster
     variables: Mapping[str, str]
 
     def connect(self) -> psycopg.Connection[Any]:
-        """An autocommit connection as its admin."""
+        """Open an autocommit connection as its admin."""
         given: dict[str, Any] = {name.removeprefix("PG").lower(): value for name, value in self.variables.items()}
         tls = {"sslmode": "verify-full"} if "sslrootcert" in given else {}
         return psycopg.connect(**given, **tls, dbname="postgres", autocommit=True)
 
 
 class Authority:
-    """A private certificate authority; `file` is what its clients are given."""
+    """A private certificate authority. Its clients get `file`."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -62,7 +62,7 @@ class Authority:
         self.file.write_bytes(certificate.public_bytes(Encoding.PEM))
 
     def issue(self, host: str) -> tuple[bytes, bytes]:
-        """A server's certificate for `host` alone, and its key."""
+        """Issue a server's certificate for only `host`, and return it with its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
         certificate = self._sign(name, key.public_key(), x509.BasicConstraints(ca=False, path_length=None), host)
@@ -82,7 +82,7 @@ class Authority:
 
 
 class ForeignCluster(Cluster):
-    """Sorts as Austrians do, where its version can be told so (15 and newer), else by bytes."""
+    """A cluster with Austrian collation if its version can set one (15 and newer), and with byte order otherwise."""
 
     def _initdb(self) -> None:
         common = ("-D", self.data, "-U", "postgres", "-A", "reject", "-E", "UTF8", "--locale=C")
@@ -91,17 +91,17 @@ class ForeignCluster(Cluster):
 
 
 def plain(parent: Path, binaries: Binaries) -> Named:
-    """As a developer's: on loopback, without encryption."""
+    """Start a cluster like a developer's: on loopback, without encryption."""
     return _started(Cluster, parent, binaries, {})
 
 
 def encrypted(parent: Path, binaries: Binaries, authority: Authority) -> Named:
-    """One that takes TLS connections only, and has a certificate of `authority` for the name localhost."""
+    """Start a cluster that accepts only TLS connections, with a certificate of `authority` for the name localhost."""
     return _started(Cluster, parent, binaries, {}, authority)
 
 
 def foreign(parent: Path, binaries: Binaries, authority: Authority) -> Named:
-    """As `encrypted`, with another collation, time zone and defaults, and an admin whose name needs quotes."""
+    """Start an encrypted cluster with another collation, time zone and defaults. Its admin's name needs quotes."""
     made = _started(ForeignCluster, parent, binaries, FOREIGN, authority)
     variables = {"PGUSER": "ops-admin", "PGPASSWORD": secrets.token_hex(18)}
     statement = f"CREATE ROLE \"ops-admin\" LOGIN CREATEROLE CREATEDB PASSWORD '{variables['PGPASSWORD']}'"

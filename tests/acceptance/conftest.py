@@ -1,4 +1,4 @@
-"""Whole commands on a copy of the project, on each engine, against the run's server or one of the stack's own."""
+"""Whole commands on a copy of the project, on each engine, on the run's server or the stack's own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.conftest import NO_CLI, Database
 
 @pytest.fixture(scope="module", params=["embedded", pytest.param("pulumi", marks=pytest.mark.full)])
 def engine(request: pytest.FixtureRequest) -> str:
-    """Each engine in turn; skipped where it is not installed."""
+    """Each engine in turn. Its tests are skipped if it is not installed."""
     if not has_engine(request.param):
         pytest.skip(NO_CLI)
     return str(request.param)
@@ -25,7 +25,7 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def make_project(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Project]:
-    """Makes a copy of the project with a new, empty stack at each call."""
+    """Return a function that copies the project with a new, empty stack."""
     return lambda engine: new_project(tmp_path_factory.mktemp("project"), engine, server)
 
 
@@ -37,20 +37,20 @@ def project(make_project: Callable[[str], Project], engine: str) -> Project:
 
 @pytest.fixture(scope="module")
 def template(run_folder: Path, binaries: Binaries, engine: str) -> Template:
-    """The stack that `stack` and `live` are copies of."""
+    """The stack that `stack` and `live` copy."""
     return Template.of(run_folder, binaries, engine)
 
 
 @pytest.fixture
 def stack(template: Template) -> Iterator[Project]:
-    """A stack that is up, of the test's own, on a server of its own."""
+    """A deployed stack for one test, on its own server."""
     with template.copied() as copy:
         yield copy
 
 
 @pytest.fixture(scope="module")
 def live(template: Template) -> Iterator[Project]:
-    """A stack that is up, shared by the tests of a module: each leaves it as it was."""
+    """A deployed stack that the tests of a module share. Each test leaves it unchanged."""
     with template.copied() as copy:
         yield copy
 

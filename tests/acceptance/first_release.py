@@ -1,4 +1,4 @@
-"""Restores what the first release left: states, and the databases and roles that belong to them, on a server."""
+"""Restore states of the first release, and their databases and roles, on a server."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ PORT = 54015
 """The port of the server on which the fixtures were made."""
 
 VERSION = 15
-"""The major version of that server: what later ones add to a catalog would be drift, and older ones lack some of it."""
+"""The major version of that server. A later catalog has additions that count as drift, and an older one lacks parts."""
 
 _OTHER_OWNERS = "SELECT rolname FROM pg_roles WHERE rolname LIKE 'taskdb%owner' AND NOT pg_has_role(oid, 'USAGE')"
-"""Of the stacks whose admin has not the owner's rights: the restore takes them for a while."""
+"""The owners of stacks whose admin does not have the owner's rights. The restore grants them to itself for a while."""
 
 
 def restored_server(parent: Path, binaries: Binaries) -> ThrowawayCluster:
-    """A server with the databases, the roles and the admin of the first release."""
+    """Create a server with the databases, the roles and the admin of the first release."""
     folder = Path(tempfile.mkdtemp(prefix="cluster-", dir=parent))
     folder.chmod(0o755)
     cluster = Cluster(folder, binaries, Account.for_new_server())
@@ -63,7 +63,7 @@ def restore(server: Server, name: str) -> None:
 
 
 def restored_project(folder: Path, name: str, stack: str, engine: str, server: Server) -> Project:
-    """One of the projects in an empty folder, with its stacks as the first release left them."""
+    """Create one of the projects in an empty folder, with its stacks as the first release left them."""
     source = FIXTURES / "projects" / name
     _copy_program(source, folder)
     for script in (source / "versions").glob("*.py"):
@@ -82,7 +82,7 @@ def restored_project(folder: Path, name: str, stack: str, engine: str, server: S
 
 
 def _copy_program(source: Path, folder: Path) -> None:
-    """The program: the project's own, or the fixture's where it has one."""
+    """Copy the project's own program, or the fixture's if it has one."""
     for needed in NEEDED:
         if needed != "migrations" and (source / needed).exists():
             shutil.copy(source / needed, folder)
@@ -95,6 +95,6 @@ def _copy_program(source: Path, folder: Path) -> None:
 
 
 def query(server: Server, name: str, statement: str) -> list[tuple[object, ...]]:
-    """The rows of a query of the admin's in one of the databases."""
+    """Return the rows of a query by the admin in one of the databases."""
     with Database(server, name).connect() as admin:
         return admin.execute(statement.encode()).fetchall()

@@ -1,4 +1,4 @@
-"""A copy of the project with a stack of its own, and commands on it."""
+"""A copy of the project with its own stack, and commands on it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ ENGINES = {"embedded": "pulumi-embedded", "pulumi": "pulumi"}
 NEEDED = ("Pulumi.yaml", "__main__.py", "pyproject.toml", "migrations")
 PASSPHRASE = "correct horse battery staple"
 PASSED_ON = ("PATH", "LANG", "TMPDIR", "SSL_CERT_FILE", "COVERAGE_PROCESS_CONFIG")
-"""Variables that a command has from the test run; the last one is set by `make coverage`."""
+"""The variables that a command gets from the test run. `make coverage` sets the last one."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command ended: `text` is all it printed, on both streams."""
+    """The result of a command. `text` is its whole output, on both streams."""
 
     exit_code: int
     stdout: str
@@ -34,13 +34,13 @@ class Outcome:
 
     @property
     def text(self) -> str:
-        """Standard output and standard error, one after the other."""
+        """Standard output, followed by standard error."""
         return self.stdout + self.stderr
 
 
 @dataclass(frozen=True)
 class Project:
-    """A copy of the project in a folder of its own, with one stack, driven by one engine."""
+    """A copy of the project in its own folder, with one stack on one engine."""
 
     folder: Path
     stack: str
@@ -67,7 +67,7 @@ class Project:
         return f"taskdb_{self.stack}"
 
     def run(self, *command: str, **changes: str) -> Outcome:
-        """Run a command in the folder; `changes` are to its environment."""
+        """Run a command in the folder. `changes` are to its environment."""
         environment = self.environment | changes
         program = shutil.which(command[0], path=environment["PATH"]) or command[0]
         done = loaded.run([program, *command[1:]], cwd=self.folder, env=environment, timeout=280)
@@ -79,32 +79,32 @@ class Project:
         return self.run(ENGINES[self.engine], *arguments, "--stack", self.stack, **changes)
 
     def succeed(self, *arguments: str, **changes: str) -> Outcome:
-        """Run the engine on the stack; anything but success fails the test with what was printed."""
+        """Run the engine on the stack. A failure fails the test with the output."""
         outcome = self.pulumi(*arguments, **changes)
         assert outcome.exit_code == 0, outcome.text
         return outcome
 
     def up(self, *options: str) -> Outcome:
-        """Bring the stack up without a preview before it."""
+        """Bring the stack up without a preview."""
         return self.succeed("up", "--yes", "--skip-preview", *options)
 
     def outputs(self) -> dict[str, Any]:
-        """The stack's outputs, secrets among them, as its state has them."""
+        """Return the stack's outputs from its state, including secrets."""
         return outputs_of(self.state.read_text(), self.environment["PULUMI_CONFIG_PASSPHRASE"])
 
     def resources(self) -> list[dict[str, Any]]:
-        """The resources in the state file, in the order they stand there."""
+        """Return the resources in the state file, in their order."""
         latest = json.loads(self.state.read_text())["checkpoint"]["latest"]
         resources: list[dict[str, Any]] = latest.get("resources", [])
         return resources
 
     def resource(self, kind: str) -> dict[str, Any]:
-        """The one resource of this kind in the state file."""
+        """Return the only resource of this kind in the state file."""
         [found] = [each for each in self.resources() if each["type"].endswith(f":{kind}")]
         return found
 
     def configure(self, **values: str) -> None:
-        """Replace the stack's configuration, but for its secrets provider; `__` in a key stands for `:`."""
+        """Replace the stack's configuration, except for its secrets provider. `__` in a key stands for `:`."""
         path = self.folder / f"Pulumi.{self.stack}.yaml"
         kept = [line for line in path.read_text().splitlines() if line.startswith("encryptionsalt")]
         settings = {"taskdb:revision": "head"} | {key.replace("__", ":"): value for key, value in values.items()}
@@ -112,11 +112,11 @@ class Project:
         path.write_text("\n".join([*kept, "config:" if lines else "", *lines, ""]))
 
     def on(self, engine: str) -> Project:
-        """The same stack in the hands of another engine."""
+        """Return the same stack on another engine."""
         return replace(self, engine=engine)
 
     def script(self, number: int, upgrade: str, downgrade: str = "pass") -> Path:
-        """Add a revision behind the ones there are, and list it; each argument is the body of a function."""
+        """Add a revision after the existing ones, and list it. Each argument is the body of a function."""
         versions = self.folder / "migrations" / "versions"
         down = max(path.name[:12] for path in versions.glob("*.py"))
         path = versions / f"20260101_{number:03}_added_by_a_test.py"
@@ -128,23 +128,23 @@ class Project:
         return path
 
     def remove(self, script: Path) -> None:
-        """Take a revision back, its line in the manifest too."""
+        """Remove a revision and its line in the manifest."""
         script.unlink()
         self.list_scripts()
 
     def list_scripts(self) -> None:
-        """Make the manifest fit the scripts as they are."""
+        """Update the manifest to the scripts."""
         History.load(self.folder / "migrations").write_manifest()
 
 
 _INITIAL: dict[str, tuple[str, Path]] = {}
-"""What `stack init` wrote, by engine: the name of the stack, and a folder with its files."""
+"""The result of `stack init` by engine: the name of the stack, and a folder with its files."""
 
 
 def new_project(folder: Path, engine: str, server: Server) -> Project:
-    """A copy of the project in a new folder, with a new, empty stack for this server.
+    """Copy the project into a new folder, with a new, empty stack for this server.
 
-    Only the first stack of an engine costs a command: the others are its files with another name.
+    Only the first stack of an engine needs a command. The others are its files with another name.
     """
     folder.mkdir(exist_ok=True)
     for name in NEEDED:
@@ -170,19 +170,19 @@ def new_project(folder: Path, engine: str, server: Server) -> Project:
 
 
 def initialize(project: Project) -> None:
-    """Run `stack init` on a stack that is not there yet."""
+    """Run `stack init` for a stack that does not exist yet."""
     (project.folder / f"Pulumi.{project.stack}.yaml").touch()
     created = project.run(ENGINES[project.engine], "stack", "init", project.stack)
     assert created.exit_code == 0, created.text
 
 
 def has_engine(engine: str) -> bool:
-    """Whether this machine can run tests on `engine`."""
+    """Return whether this machine can run tests on `engine`."""
     return engine == "embedded" or shutil.which("pulumi") is not None
 
 
 def environment_of(server: Server, folder: Path) -> dict[str, str]:
-    """A user's environment with nothing set but the passphrase, and the variables that name the server."""
+    """Return a user's environment with only the passphrase, and the variables that name the server."""
     scripts = str(Path(sys.executable).parent)
     return {
         **{name: os.environ[name] for name in PASSED_ON if name in os.environ},

@@ -1,4 +1,4 @@
-"""A stack's state as the file has it: its outputs without a command, and a state that is moved to another port."""
+"""A stack's state file: its outputs without a command, and a state that is moved to another port."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SECRET = re.compile(r"v1:[A-Za-z0-9+/]{16}:[A-Za-z0-9+/=]+")
 
 
 def outputs_of(state: str, passphrase: str) -> dict[str, Any]:
-    """The outputs of the stack whose state this is, secrets among them."""
+    """Return the outputs of the stack with this state, including secrets."""
     latest = json.loads(state)["checkpoint"].get("latest") or {}
     roots = [each for each in latest.get("resources", []) if each["type"] == "pulumi:pulumi:Stack"]
     outputs: dict[str, Any] = roots[0].get("outputs", {}) if roots else {}
@@ -28,7 +28,7 @@ def outputs_of(state: str, passphrase: str) -> dict[str, Any]:
 
 
 def moved(text: str, passphrase: str, old: int, new: int) -> str:
-    """A state or a configuration for a server at another port, in plain text and in its secrets."""
+    """Return a state or a configuration for a server at another port, in its plain text and its secrets."""
     [salt] = set(_SALT.findall(text))
     crypter = Crypter.open(salt, passphrase)
 

@@ -1,7 +1,7 @@
-"""A stack that is up, in a second: a copy of one that was brought up once in this run.
+"""A deployed stack in a second: a copy of one that this run deployed once.
 
-The copy is whole, the project's folder with the state and the server's stopped data. So the roles, the default
-privileges and the passwords are those of the template, and only the port is the copy's own, in the state too.
+The copy is complete: the project's folder with the state, and the server's stopped data. So it has the roles, the
+default privileges and the passwords of the template. Only the port is its own, in the state too.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.conftest import create_cluster
 
 @dataclass(frozen=True)
 class Template:
-    """A stack whose server is stopped: `home` has its files, `said` is what its first update printed."""
+    """A stack whose server is stopped. `home` has its files, and `said` is the output of its first update."""
 
     home: Path
     binaries: Binaries
@@ -39,7 +39,7 @@ class Template:
 
     @classmethod
     def of(cls, run_folder: Path, binaries: Binaries, engine: str) -> Template:
-        """The run's template for this engine: made by the first worker that asks, the others wait for it."""
+        """Return the run's template for this engine. The first worker creates it, and the others wait for it."""
         home = run_folder / f"template-{engine}"
         remembered = home / "template.json"
         with (run_folder / f"template-{engine}.lock").open("w") as lock:
@@ -59,10 +59,10 @@ class Template:
 
     @contextmanager
     def copied(self) -> Iterator[Project]:
-        """A copy of the stack, on a server of its own that is deleted with it."""
+        """Copy the stack with its own server, which is deleted with it."""
         folder = Path(tempfile.mkdtemp(prefix="stack-", dir=self.home.parent))
         folder.chmod(0o755)
-        # Not by shutil, which gives the server's files to the user that copies them.
+        # shutil would give the server's files to the user that copies them.
         subprocess.run(["cp", "-Rp", self.home / "cluster", self.home / "project", folder], check=True)
         cluster = Cluster(folder / "cluster", self.binaries, Account.for_new_server())
         server = replace(self.server, port=free_port())

@@ -1,4 +1,4 @@
-"""A stack takes over a database whose tables somebody's scripts made."""
+"""A stack takes over a database whose tables a user's scripts have created."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.acceptance.project import Project
 from tests.conftest import Database
 from tests.postgres.alembic.specification import INITIAL
 
-# On the migrations alone, adoption is proven beside this; on the stack's roles by a state that was lost.
+# Adoption with migrations alone, and of a stack's roles with a lost state, have their own tests.
 pytestmark = pytest.mark.full
 
 HEAD, TWO, ONE = "20250126_003", "20250126_002", "20250126_001"
@@ -21,7 +21,7 @@ HEAD, TWO, ONE = "20250126_003", "20250126_002", "20250126_001"
 
 @pytest.fixture
 def unknown(stack: Project) -> Project:
-    """The tables are those of the second revision, with rows; nothing says so."""
+    """A stack whose tables are those of the second revision, with rows. No record says so."""
     stack.configure(taskdb__revision=TWO)
     stack.up()
     with psycopg.connect(stack.outputs()["migrator_url"], autocommit=True) as connection:
@@ -34,7 +34,7 @@ def unknown(stack: Project) -> Project:
 
 @pytest.fixture
 def by_scripts(project: Project, admin: Any, server: Server) -> Iterator[Project]:
-    """A database with two of its roles and the tables of the first revision, all made by hand, and no stack."""
+    """A database without a stack, with two of its roles and the tables of the first revision, all created by hand."""
     name = project.name
     for statement in (
         f"CREATE ROLE {name}_owner",
@@ -82,7 +82,7 @@ def test_what_no_revision_builds_is_refused_with_the_nearest(unknown: Project) -
 
 
 def test_a_database_and_roles_made_by_hand_become_the_stack_s(by_scripts: Project, server: Server) -> None:
-    """They are imported; the rights that the scripts did not give are named, and once they are given all is adopted."""
+    """They are imported. Missing rights are named, and after they are granted, everything is adopted."""
     refused = by_scripts.pulumi("up", "--yes", "--skip-preview")
     assert refused.exit_code != 0
     assert f"The nearest is {ONE}" in refused.text

@@ -1,4 +1,4 @@
-"""`alembic`, typed in the project without a flag, works on the stack as its migrator."""
+"""`alembic`, run in the project without a flag, works on the stack as its migrator."""
 
 import re
 import sys
@@ -15,7 +15,7 @@ HEAD = "20250126_003"
 
 @pytest.fixture
 def alembic(live: Project) -> Project:
-    """The shared stack, chosen as people choose one for commands without a flag."""
+    """The shared stack, selected as users select a stack for commands without a flag."""
     live.environment["PULUMI_STACK"] = live.stack
     return live
 

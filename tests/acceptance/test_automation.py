@@ -65,7 +65,7 @@ def test_a_program_of_the_automation_api_runs_the_stack(project: Project, tmp_pa
 
 @pytest.mark.full
 def test_a_program_that_is_a_function_is_refused_by_name(project: Project) -> None:
-    """The CLI calls it back, and the embedded engine does not."""
+    """The CLI calls the function back, and the embedded engine does not."""
     if project.engine != "embedded":
         pytest.skip("about the embedded engine")
     refused = project.pulumi("up", "--yes", "--skip-preview", "--client=127.0.0.1:1")

@@ -1,4 +1,4 @@
-"""A stack that wants backups gets one before a revision runs, and goes back to it by one command."""
+"""A stack with backups gets one before a revision runs, and one command restores it."""
 
 import json
 import sys
@@ -40,7 +40,7 @@ def test_up_prints_the_backup_it_made_and_restore_brings_it_back(project: Projec
         backup["id"],
         project.stack,
     )
-    # The state's last reading is another one: the next update goes there again, with the grants of the first.
+    # The last reading in the state differs, so the next update upgrades again, with the grants of the first.
     project.up()
     assert project.outputs()["revision"] == "20250126_003"
     assert privileges(project) == grants

@@ -1,4 +1,4 @@
-"""Bad input is one clear error with the way on, before anything is changed, and never a traceback."""
+"""Bad input is one clear error with the command that helps, before anything changes, and never a traceback."""
 
 import socket
 import threading
@@ -12,7 +12,7 @@ from tests.acceptance.project import Outcome, Project
 
 @pytest.fixture
 def untouched(project: Project, admin: Any) -> Iterator[Project]:
-    """A new stack of which the server must know nothing afterwards."""
+    """A new stack that leaves nothing on the server."""
     yield project
     left = admin.execute(
         "SELECT datname FROM pg_database WHERE datname = %(name)s UNION ALL "
@@ -23,7 +23,7 @@ def untouched(project: Project, admin: Any) -> Iterator[Project]:
 
 
 def refused(outcome: Outcome, *parts: str) -> None:
-    """The command failed, said all of `parts`, and showed no traceback."""
+    """Assert that the command failed, printed all of `parts`, and showed no traceback."""
     assert outcome.exit_code != 0
     for part in parts:
         assert part in outcome.text
@@ -31,7 +31,7 @@ def refused(outcome: Outcome, *parts: str) -> None:
 
 
 def up(project: Project, **changes: str) -> Outcome:
-    """As people run it: with the preview before."""
+    """Run `up` as users run it, with the preview before it."""
     return project.pulumi("up", "--yes", **changes)
 
 
@@ -127,7 +127,7 @@ def test_an_admin_that_lacks_an_attribute(untouched: Project, admin: Any, held: 
 
 @pytest.fixture
 def old_server() -> Iterator[int]:
-    """The port of a server that says it is PostgreSQL 12, to one client, and knows nothing else of the protocol."""
+    """Run a server that reports PostgreSQL 12 to one client, and knows nothing else of the protocol. Yield its port."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def parameter(name: str, value: str) -> bytes:
@@ -155,7 +155,7 @@ def old_server() -> Iterator[int]:
 
 
 def test_a_server_that_is_too_old(untouched: Project, old_server: int) -> None:
-    # The server asks for no password, which a stack has to accept before the program goes on to its version.
+    # The server asks for no password. The stack must accept that before the program checks the version.
     untouched.succeed("config", "set", "taskdb:require_auth", "none")
     refused(up(untouched, PGPORT=str(old_server)), "is PostgreSQL 12: 13 is the oldest that works")
     untouched.succeed("config", "rm", "taskdb:require_auth")

@@ -1,6 +1,6 @@
-"""Ctrl-C at any moment of any command ends it without a traceback, and what it had begun can be done again.
+"""Ctrl-C during any command ends it without a traceback, and the operation can be repeated.
 
-`make test-all` strikes each command at 100 moments, in place of one.
+`make test-all` interrupts each command at 100 moments instead of one.
 """
 
 import os
@@ -43,13 +43,13 @@ COMMANDS = (
     "pulumi-embedded up --yes",
     "pulumi-embedded refresh --yes",
 )
-# Python says that it was interrupted while it started, before it ran a line of ours, or of Alembic's.
+# Python reports an interruption of its own start, before it runs a line of this project or of Alembic.
 OURS = re.compile(r'File ".*/(?:pulumi_alembic|pulumi_embedded|taskdb|migrations)/')
 
 
 @pytest.fixture(scope="module")
 def live(run_folder: Path, binaries: Binaries) -> Iterator[Project]:
-    """A stack that is up, on the embedded engine."""
+    """A deployed stack on the embedded engine."""
     with Template.of(run_folder, binaries, "embedded").copied() as project:
         project.environment["PULUMI_STACK"] = project.stack
         yield project
@@ -59,7 +59,7 @@ def live(run_folder: Path, binaries: Binaries) -> Iterator[Project]:
 
 
 def run(project: Project, command: str, after: float | None) -> tuple[int, str, float]:
-    """Run it in a terminal's stead, which sends Ctrl-C to all of its processes; exit code, text, seconds."""
+    """Run a command, interrupt all its processes as a terminal does, and return exit code, text and seconds."""
     begun = time.monotonic()
     with subprocess.Popen(
         command.split(),

@@ -1,4 +1,4 @@
-"""The three packages are built, checked, and installed each by itself, and then they run."""
+"""Each of the three packages is built, checked, installed alone, and then run."""
 
 import subprocess
 

@@ -1,4 +1,4 @@
-"""Drift on a stack: the gate of a nightly job, what it shows, and the ways out of it."""
+"""Drift on a stack: the gate of a nightly job, its output, and the ways to resolve it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ GATE = ("preview", "--refresh", "--expect-no-changes")
 
 
 def by_hand(live: Project, statement: str) -> None:
-    """What somebody does to the tables of the stack, as its migrator."""
+    """Run a statement that a user runs by hand on the stack's tables, as its migrator."""
     with psycopg.connect(live.outputs()["migrator_url"], autocommit=True) as connection:
         connection.execute(f"SET ROLE {live.name}_owner; {statement}".encode())
 
 
 def repair(live: Project) -> str:
-    """Run the repairing script in psql, as the admin; return it."""
+    """Run the repairing script as psql does, as the admin, and return it."""
     url = {"DATABASE_URL": live.outputs()["migrator_url"]}
     made = live.run("pulumi-alembic", "drift", "--sql", **url)
     assert made.exit_code == 0, made.text
@@ -28,7 +28,7 @@ def repair(live: Project) -> str:
 
 
 def test_clean_drifted_mended(live: Project) -> None:
-    """The gate is open, closed with the diff, and open again."""
+    """The gate is open, then closed with the diff, and then open again."""
     live.succeed(*GATE)
     fingerprint = live.outputs()["schema_fingerprint"]
     by_hand(live, "ALTER TABLE app.tasks ALTER COLUMN title DROP NOT NULL; CREATE INDEX quick ON app.tasks (title)")

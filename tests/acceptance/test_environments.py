@@ -1,4 +1,4 @@
-"""The committed stacks dev, staging and prod on three servers that differ as such servers do."""
+"""The committed stacks dev, staging and prod, on three servers that differ as such servers do."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(scope="module")
 def clusters(run_folder: Path, binaries: Binaries, authority: Authority) -> Iterator[dict[str, Named]]:
-    """Each stack's own."""
+    """A cluster for each stack."""
     made = {
         "dev": plain(run_folder, binaries),
         "staging": encrypted(run_folder, binaries, authority),
@@ -46,7 +46,7 @@ Stacks = dict[str, Project]
 
 @pytest.fixture
 def stacks(make_project: Callable[[str], Project], engine: str, clusters: dict[str, Named]) -> Iterator[Stacks]:
-    """The three stacks of one copy of the project, with the committed configuration; nothing is up yet."""
+    """The three stacks of one copy of the project, with the committed configuration. None is deployed yet."""
     project = make_project(engine)
     made = {}
     for name in STACKS:
@@ -62,14 +62,14 @@ def stacks(make_project: Callable[[str], Project], engine: str, clusters: dict[s
 
 
 def remains(cluster: Named) -> list[Any]:
-    """The stack's databases and roles that the server still has."""
+    """Return the stack's databases and roles that remain on the server."""
     query = "SELECT datname FROM pg_database UNION ALL SELECT rolname FROM pg_roles"
     with cluster.connect() as admin:
         return [name for (name,) in admin.execute(query) if name.startswith("taskdb_")]
 
 
 def digest(stack: Project) -> str:
-    """What the preview of the stack asks to have approved; empty where nothing is pending."""
+    """Return the digest that the preview of the stack asks to approve, or an empty text if nothing is pending."""
     answer = stack.pulumi("preview", "--json")
     steps = json.loads(answer.stdout)["steps"]
     [schema] = [each for each in steps if each["urn"].endswith("::schema")]
@@ -77,7 +77,7 @@ def digest(stack: Project) -> str:
 
 
 def ended(stack: Project) -> None:
-    """Nothing of it is left, also where a test failed half-way."""
+    """Destroy the stack, even if its test failed half-way."""
     if any(each.get("protect") for each in stack.resources()):
         stack.succeed("config", "set", "taskdb:protect", "false")
         stack.up()
@@ -125,7 +125,7 @@ def test_prod_is_not_destroyed_before_it_is_said_to_be_unprotected(stacks: Stack
 
 
 def test_the_other_server_is_known_to_be_foreign(clusters: dict[str, Named]) -> None:
-    """Else the tests on it say nothing."""
+    """Otherwise the tests on this server would prove nothing."""
     with clusters["prod"].connect() as admin:
         settings = admin.execute("SELECT current_user, current_setting('timezone'), current_setting('datestyle')")
         assert settings.fetchone() == ("ops-admin", "Asia/Kathmandu", "SQL, DMY")
@@ -171,7 +171,7 @@ def test_a_production_stack_without_encryption_is_refused(stacks: Stacks, cluste
 
 
 def test_several_stacks_live_on_one_server(stacks: Stacks, clusters: dict[str, Named]) -> None:
-    """And neither sees a change when another goes."""
+    """None of them changes when another one is destroyed."""
     server = {**clusters["staging"].variables}
     for name in ("dev", "staging"):
         stacks[name].succeed("up", "--yes", "--skip-preview", **server, PGSSLMODE="verify-full")

@@ -1,4 +1,4 @@
-"""Each program of examples/ runs as it stands there, on each engine, and none of them needs this project."""
+"""Each program of examples/ runs unchanged on each engine, and none of them needs this project."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ HEAD = "20260101_001"
 
 @pytest.fixture
 def server(make_cluster: Callable[..., ThrowawayCluster]) -> Server:
-    """One of the test's own: its names are not those of tests, which others leave out when they look at a server."""
+    """A server for these tests.
+
+    Its database names are not those of tests, which other tests ignore on the shared server.
+    """
     return make_cluster().server
 
 
@@ -37,7 +40,7 @@ def examples(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def run(examples: Path, engine: str, server: Server) -> Callable[..., str]:
-    """Runs the engine in an example's folder, and returns what it printed."""
+    """Return a function that runs the engine in an example's folder, and returns the output."""
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     state = examples.parent / "state"

@@ -1,4 +1,4 @@
-"""A small program of its own, on each engine: one resource, many databases, from the first preview to a failed wave."""
+"""A small separate program on each engine: one resource, many databases, from the first preview to a failed wave."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ pulumi.export("revisions", migrations.revisions)
 pulumi.export("failures", migrations.failures)
 """
 
-# The project's scripts, and none of its modules.
+# The program has the project's scripts, and none of its modules.
 ENV = """
 import os
 import sqlalchemy as sa
@@ -53,7 +53,7 @@ environment.run(target_metadata=sa.MetaData(), url=lambda: os.environ["DATABASE_
 
 @dataclass(frozen=True)
 class Shops:
-    """A project in a folder, its one stack on one engine, and its databases."""
+    """A project in a folder, with one stack on one engine, and its databases."""
 
     folder: Path
     engine: str
@@ -61,7 +61,7 @@ class Shops:
     names: list[str]
 
     def run(self, *arguments: str) -> tuple[int, str]:
-        """The exit code, and all that was printed."""
+        """Run a command, and return the exit code and the whole output."""
         scripts = str(Path(sys.executable).parent)
         environment = {
             **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
@@ -82,27 +82,27 @@ class Shops:
         return done.returncode, done.stdout + done.stderr
 
     def succeed(self, *arguments: str) -> str:
-        """What was printed; anything but success fails the test with it."""
+        """Run a command, and return its output. A failure fails the test with the output."""
         code, text = self.run(*arguments)
         assert code == 0, text
         return text
 
     def state(self) -> str:
-        """What the state file holds of the resource."""
+        """Return the content of the state file about the resource."""
         [path] = (self.folder / ".state/.pulumi/stacks").glob("*/dev.json")
         resources = json.loads(path.read_text())["checkpoint"]["latest"]["resources"]
         [found] = [each for each in resources if each["type"].endswith(":Migrations")]
         return json.dumps(found)
 
     def execute(self, name: str, statement: str) -> None:
-        """One statement in one of the databases."""
+        """Run one statement in one of the databases."""
         with Database(self.server, name).connect() as admin:
             admin.execute(statement)
 
 
 @pytest.fixture
 def shops(engine: str, server: Server, tmp_path: Path) -> Iterator[Shops]:
-    """Three databases, and a stack that is not up yet."""
+    """Three databases, and a stack that is not deployed yet."""
     prefix = f"shop_{secrets.token_hex(4)}"
     names = [f"{prefix}_{number}" for number in range(3)]
     with Database(server, "postgres").connect() as admin:

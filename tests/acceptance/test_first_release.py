@@ -1,6 +1,6 @@
-"""What the first release left in states and databases is read as it was meant: previews of it show no change.
+"""States and databases of the first release keep their meaning: previews of them show no change.
 
-tests/fixtures/first_release/README.md says what each file is.
+tests/fixtures/first_release/README.md describes each file.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ SCRATCH = "rehearsal_taskdb_kept_"
 STATES = sorted(path for path in (FIXTURES / "projects").glob("*/*.json"))
 
 LATER: Mapping[str, str] = {}
-"""What the program has asked for since: the names of its resources, and what an update of such a stack does to each."""
+"""Later changes of the program: the names of its resources, and the operation of an update on each."""
 
 Restored = Callable[[str, str], Project]
 
 
 @pytest.fixture(scope="module")
 def place(run_folder: Path, binaries: Binaries) -> Iterator[Server]:
-    """A server with what belongs to the states."""
+    """A server with the databases of the states."""
     made = restored_server(run_folder, binaries)
     yield made.server
     made.cluster.stop()
@@ -45,7 +45,7 @@ def place(run_folder: Path, binaries: Binaries) -> Iterator[Server]:
 
 @pytest.fixture
 def restored(place: Server, engine: str, tmp_path: Path) -> Restored:
-    """Makes a project of the fixtures, and gives one of its stacks: `restored("promotion", "upper")`."""
+    """Return a function that creates a fixture's project with one of its stacks: `restored("promotion", "upper")`."""
     with Database(place, "postgres").connect() as admin:
         version = admin.info.server_version // 10000
     if version != VERSION:
@@ -54,14 +54,14 @@ def restored(place: Server, engine: str, tmp_path: Path) -> Restored:
 
 
 def changes(project: Project, *options: str) -> dict[str, str]:
-    """What an update would do: the name of each resource that it would change, and how."""
+    """Return the changes of an update: the name of each resource that it would change, and the operation."""
     steps = json.loads(project.succeed("preview", "--json", *options).stdout)["steps"]
     found = {each["urn"].rpartition("::")[2]: each["op"] for each in steps}
     return {name: op for name, op in found.items() if op not in ("same", "read", "refresh")}
 
 
 def expected(*changed: str) -> dict[str, str]:
-    """An update of these resources, and what is LATER: of that, the migrations' resource keeps a digest."""
+    """Return an update of these resources and of LATER. The resource of the migrations has a digest of LATER."""
     return {**LATER, **dict.fromkeys([*changed, *(["schema"] if LATER else [])], "update")}
 
 
@@ -183,7 +183,7 @@ def document(name: str) -> Any:
 
 
 def _covers(now: Any, then: Any) -> bool:
-    """Whether a document has all fields of an older one, in lists of the same length; texts may be other ones."""
+    """Return whether a document has all fields of an older one, in lists of the same length. Texts can differ."""
     if isinstance(then, dict):
         return isinstance(now, dict) and all(key in now and _covers(now[key], value) for key, value in then.items())
     if isinstance(then, list):

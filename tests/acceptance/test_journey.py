@@ -1,4 +1,4 @@
-"""From a developer's database to production and back, on three servers: docs/journey.md, typed as it stands there."""
+"""The commands of docs/journey.md, unchanged: from a developer's database to production and back, on three servers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _REFUSED = re.compile(r"^ +error: |^ +warning: drift, ", re.M)
 
 
 class Traveller:
-    """Who types the commands; `told` has each with what it printed, as the page shows them."""
+    """Types the commands of the page. `told` has each with its output, in the page's form."""
 
     def __init__(self, stacks: Stacks) -> None:
         self.stacks = stacks
@@ -45,7 +45,10 @@ class Traveller:
         self.app_url = ""
 
     def follow(self, steps: Iterable[Step]) -> str:
-        """Do what a section says; return all that was printed. What the page shows as refused has to be refused."""
+        """Follow the steps of a section, and return all output.
+
+        A command that the page shows as refused must be refused.
+        """
         begun = len(self.told)
         for step in steps:
             if step.path:
@@ -62,7 +65,7 @@ class Traveller:
         return "\n".join(self.told[begun:])
 
     def types(self, line: str, *, fails: bool = False) -> str:
-        """One command, with the engine of this test, and the digest that was printed last for the stack."""
+        """Run one command, with the engine of this test, and the last digest that was printed for the stack."""
         named = re.search(r"--stack (\w+)|(staging) |pull-request", line)
         stack = "prod" if named is None else named[1] or "staging"
         line = line.replace("pulumi-embedded", ENGINES[self.engine]).replace(
@@ -75,7 +78,7 @@ class Traveller:
         return done.stdout if "stack output" in line else done.text
 
     def psql(self, command: re.Match[str]) -> None:
-        """What psql does with the command, on machines that have none, too."""
+        """Run a psql command, even on machines without psql."""
         [what] = shlex.split(command["what"])
         statements = what if command["how"] == "-c" else (self.folder / what).read_text()
         with psycopg.connect(self.types(command["url"]).strip(), autocommit=True) as connection:
@@ -85,7 +88,7 @@ class Traveller:
         return str(self.stacks[stack].outputs()["revision"])
 
     def reminders(self) -> int:
-        """How many reminders the application reads on prod."""
+        """Return how many reminders the application reads on prod."""
         with psycopg.connect(self.stacks["prod"].outputs()["app_url"]) as application:
             [[number]] = application.execute("SELECT count(*) FROM app.reminders").fetchall()
         return int(number)
@@ -124,7 +127,7 @@ def unproven(traveller: Traveller, printed: str) -> None:
 
 
 def turned_over(traveller: Traveller, _: str) -> None:
-    """The login that was exported until then is retired, and the other one works."""
+    """The previously exported login is retired, and the other one works."""
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(traveller.app_url)
     assert traveller.reminders() == 12

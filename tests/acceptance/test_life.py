@@ -1,4 +1,4 @@
-"""A stack's life: up from nothing, nothing to do, refreshed, gone without a trace."""
+"""A stack's life: created, unchanged, refreshed, and destroyed without a trace."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -12,7 +12,7 @@ from tests.conftest import ALL, NO_CLI, Database
 
 
 def remains(admin: Any, project: Project) -> list[str]:
-    """The databases and roles of the stack that the server still has."""
+    """Return the stack's databases and roles that remain on the server."""
     rows = admin.execute(
         "SELECT datname FROM pg_database WHERE datname = %(name)s "
         "UNION ALL SELECT rolname FROM pg_roles WHERE rolname LIKE %(name)s || '\\_%%'",

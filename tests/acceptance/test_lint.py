@@ -1,4 +1,4 @@
-"""Lint, as people meet it: an error stops the update and no preview, and each way on that it names is one."""
+"""Lint for users: an error stops the update but not the preview, and each command that it names helps."""
 
 import re
 import shlex

@@ -1,4 +1,4 @@
-"""A stack whose state is lost, or whose server is, is brought back by the commands that its error names."""
+"""A stack that lost its state or its server is restored by the commands that its error names."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tests.conftest import ThrowawayCluster
 
 
 def refused(project: Project) -> Outcome:
-    """What an update prints that changes nothing."""
+    """Return the output of an update that fails and changes nothing."""
     outcome = project.pulumi("up", "--yes")
     assert outcome.exit_code != 0 and "Traceback" not in outcome.text, outcome.text
     return outcome
 
 
 def commands(outcome: Outcome, engine: str) -> list[list[str]]:
-    """The commands of the engine that stand on a line of their own, in their order, each once."""
+    """Return the engine's commands that stand on their own line, in their order, each once."""
     lines = re.findall(rf"^\s*{re.escape(ENGINES[engine])} (.+)$", outcome.text, re.MULTILINE)
     return [line.split() for line in dict.fromkeys(lines)]
 

@@ -1,4 +1,4 @@
-"""make refuses what it cannot do before it does anything, and lists what it can."""
+"""make refuses impossible requests before it does anything, and lists its targets."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ def test_a_stack_without_configuration_is_refused_with_the_command_that_makes_it
         assert "pulumi-embedded stack init prdo" in refused.stderr
 
 
-# Each would leave a file if make or a shell took it for its own text.
+# Each would leave a file if make or a shell executed it.
 INJECTIONS = (
     "$(shell touch {})",
     "$(touch {})",
@@ -66,7 +66,7 @@ def test_a_stack_of_the_environment_is_not_makes() -> None:
 
 
 def test_pip_prints_no_notice_of_its_own_releases() -> None:
-    """There are three calls of it in a first `make up`, each with three lines of the notice."""
+    """A first `make up` calls pip three times, and each call would print three lines of the notice."""
     printed = make("--eval=show: ; @$(BIN)/pip config debug", "show", PIP_DISABLE_PIP_VERSION_CHECK="").stdout
     assert "PIP_DISABLE_PIP_VERSION_CHECK='1'" in printed
 

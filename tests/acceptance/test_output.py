@@ -1,6 +1,6 @@
-"""What a command prints on a pipe fits a screen, and what matters is its first or its last line.
+"""The output of a command on a pipe fits a screen, and its first or last line is the most important one.
 
-The limits are those of the embedded engine; the Pulumi CLI prints our messages within its own frame.
+The limits apply to the embedded engine. The Pulumi CLI prints our messages within its own frame.
 """
 
 import re
@@ -15,7 +15,7 @@ ROW = "INSERT INTO users (email, username, password_hash) VALUES ('a@b.c', 'a', 
 
 
 def fits(project: Project, outcome: Outcome, limit: int) -> bool:
-    """Whether it is within the limit; of the CLI nothing is asked."""
+    """Return whether the output is within the limit. There is no limit for the CLI."""
     return project.engine == "pulumi" or len(outcome.text.splitlines()) <= limit
 
 
@@ -39,7 +39,7 @@ def test_a_check_for_drift_prints_the_differences_only(live: Project) -> None:
 @pytest.mark.full
 @pytest.mark.usefixtures("processes")
 def test_an_update_prints_its_plan_once(stack: Project) -> None:
-    """With a preview the plan is the preview's, which the update knows of by the process of the engine above it."""
+    """With a preview, the preview prints the plan. The update recognises that by the process of the engine above it."""
     script = stack.script(1, "op.execute('CREATE TABLE app.shelves (id int)')", "op.execute('DROP TABLE app.shelves')")
     up = stack.succeed("up", "--yes")
     assert fits(stack, up, 40), up.text

@@ -1,4 +1,4 @@
-"""A stack that goes back keeps its rows, and has them again when it goes forward."""
+"""A stack that goes back preserves its rows, and restores them when it goes forward."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Who may do what, by one literal table against the whole database, and by what real logins meet."""
+"""The rights of each role, by one literal table against the whole database, and by real logins."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -27,7 +27,7 @@ EXPECTED = {
     ("schema", "migrations"): {"owner": EVERYTHING},
     ("schema", "kept"): {"owner": EVERYTHING},
     ("schema", "extensions"): {"owner": "USAGE", "rw": "USAGE", "ro": "USAGE"},
-    # Before PostgreSQL 15 the schema is a superuser's, and stays as it is.
+    # Before PostgreSQL 15 the schema belongs to a superuser, and is not changed.
     ("schema", "public"): {},
     ("table", "app"): {"owner": EVERYTHING, "rw": "SELECT INSERT UPDATE DELETE", "ro": "SELECT"},
     ("table", "migrations"): {"owner": EVERYTHING},
@@ -36,7 +36,7 @@ EXPECTED = {
     ("sequence", "migrations"): {"owner": EVERYTHING},
     ("function", "app"): {"owner": "EXECUTE", "rw": "EXECUTE"},
     ("function", "migrations"): {"owner": "EXECUTE"},
-    # pgcrypto's own grants; they reach only who may use the schema.
+    # pgcrypto's own grants. Only roles that can use the schema benefit from them.
     ("function", "extensions"): dict.fromkeys(("public", "owner", "migrator", "rw", "ro"), "EXECUTE"),
 }
 
@@ -66,7 +66,7 @@ SELECT DISTINCT grantee::regrole::text FROM (
 
 @pytest.fixture(scope="module")
 def tomorrow(live: Project) -> Iterator[Project]:
-    """The stack with a table, a sequence and a function that no revision knew when the grants were made."""
+    """The stack with a table, a sequence and a function that did not exist when the rights were granted."""
     with psycopg.connect(live.outputs()["migrator_url"]) as connection:
         connection.execute("CREATE TABLE tomorrow (id int)")
         connection.execute("CREATE SEQUENCE tomorrow_number")
@@ -76,7 +76,7 @@ def tomorrow(live: Project) -> Iterator[Project]:
 
 @pytest.fixture(scope="module")
 def urls(tomorrow: Project) -> dict[str, Any]:
-    """The stack's outputs, asked for once."""
+    """The stack's outputs, read once."""
     return tomorrow.outputs()
 
 

@@ -1,4 +1,4 @@
-"""A stack runs what the one below it has proven, and nothing else."""
+"""A stack applies only revisions that its upstream stack has proven."""
 
 import json
 from dataclasses import replace
@@ -9,7 +9,7 @@ from tests.acceptance.project import ENGINES, Project, initialize
 
 
 def above(lower: Project) -> Project:
-    """Another stack of the same project, which takes its revisions from this one."""
+    """Create another stack of the same project that takes its revisions from this one."""
     upper = Project(lower.folder, f"u{lower.stack[1:]}", lower.engine, lower.environment)
     initialize(upper)
     upper.configure(taskdb__promote_from=lower.stack)
@@ -34,7 +34,7 @@ def test_what_the_stack_below_has_proven_goes_up_and_the_rest_is_refused(project
     assert upper.outputs()["revision"] == "20250126_003"
 
     project.up()
-    # What its update did not write is no proof, though it says the same.
+    # A record that no update of the stack wrote is no proof, even if its content is the same.
     kept = project.state.read_text()
     document = json.loads(kept)
     [stack] = [each for each in document["checkpoint"]["latest"]["resources"] if each["type"] == "pulumi:pulumi:Stack"]

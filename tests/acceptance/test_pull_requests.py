@@ -1,4 +1,4 @@
-"""A pull request has a stack of its own, made from staging's schema, and leaves nothing behind."""
+"""A pull request has its own stack, created from staging's schema, which leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def administrator(stack: Project) -> Iterator[Any]:
 
 @pytest.fixture
 def staging(stack: Project, administrator: Any) -> Project:
-    """A stack that is up, and as careful with its data as one can be."""
+    """A deployed stack with every setting that protects data."""
     stack.configure(
         taskdb__revision="20250126_002",
         taskdb__protect="true",

@@ -1,4 +1,4 @@
-"""A preview rehearses where the stack says so, and leaves the server as it was."""
+"""A preview rehearses if the stack says so, and leaves the server unchanged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DATABASES = "SELECT datname FROM pg_database WHERE starts_with(datname, %s) OR s
 
 @pytest.mark.full
 def test_a_preview_shows_what_it_rehearsed(project: Project, admin: Any) -> None:
-    """The development server does so by default; the tests' is another one."""
+    """On the development server this is the default. The server of the tests is another one."""
     if find_client(admin.info.server_version // 10000) is None:
         pytest.skip("no pg_dump for this server")
     project.configure(taskdb__revision="20250126_002")

@@ -1,4 +1,4 @@
-"""The login that reports are made with: provisioned if the stack asks for it, and of no use for anything else."""
+"""The login for reports: created if the stack asks for it, and useless for anything else."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ def test_a_stack_provisions_a_login_for_reports_and_nothing_differs_afterwards(s
 
 @pytest.mark.full
 def test_a_job_without_secrets_rehearses_what_a_deployment_wrote(stack: Project) -> None:
-    """By the scripts of the workflows: the deployment writes the file, and a fork's job has nothing else."""
+    """The scripts of the workflows run it: the deployment writes the file, and a fork's job has nothing else."""
     urls = stack.outputs()
     (stack.folder / ".local").mkdir(exist_ok=True)
     schema = stack.folder / ".local/schema.json"

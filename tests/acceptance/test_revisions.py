@@ -61,7 +61,7 @@ def test_what_a_preview_showed_is_reported_approved_and_run(stack: Project) -> N
     assert stack.outputs()["revision"] == HEAD
     stack.succeed("up", "--yes", "--skip-preview", PULUMI_ALEMBIC_APPROVE=digest)
     assert stack.outputs()["revision"] == "20250126_002"
-    # What has run is not shown again as taken away: the state keeps no review of it.
+    # A later preview does not show applied statements as deleted, because the state keeps no review.
     later = stack.succeed("preview", "--diff", "--show-full-output").text
     assert "DROP TABLE" not in later and "__plan" not in later
 
@@ -90,7 +90,7 @@ def test_a_server_that_is_gone_is_an_error_that_says_what_to_do(stack: Project, 
 
 @pytest.mark.full
 def test_the_report_of_a_preview_is_the_expected_one(stack: Project) -> None:
-    """After a change that is meant: REGENERATE=1, then read the difference."""
+    """After an intended change, run with REGENERATE=1, then read the difference."""
     stack.configure(taskdb__revision="20250126_001")
     stack.up()
     stack.configure()
@@ -98,9 +98,9 @@ def test_the_report_of_a_preview_is_the_expected_one(stack: Project) -> None:
     document.write_text(stack.succeed("preview", "--json").stdout)
     report = stack.run("pulumi-alembic", "report", str(document))
     assert (report.exit_code, report.stderr) == (0, "")
-    # The server's port and the stack's name are this run's, and so is what of the digest is over them.
+    # The server's port and the stack's name differ in each run, and so does the part of the digest that covers them.
     text = re.sub(r"v2:[0-9a-f]{32}-[0-9a-f]{4}", f"v2:{'0' * 32}-0000", report.stdout)
-    # The CLI's warning of a plugin from the PATH is about the machine.
+    # The CLI's warning of a plugin on the PATH is about the machine.
     text = text.partition("\n#### Messages of the preview")[0]
     text = text.replace(f":{stack.environment['PGPORT']}/", ":5432/").replace(stack.stack, "dev")
     if os.environ.get("REGENERATE"):
@@ -213,6 +213,6 @@ def test_deleting_the_resource_leaves_the_schema(stack: Project) -> None:
 
 
 def assert_no_traceback_of_ours(text: str) -> None:
-    """The CLI shows how it interrupted the program (KeyboardInterrupt); frames of a provider must not be there."""
+    """The CLI shows how it interrupted the program (KeyboardInterrupt). Frames of a provider must not be shown."""
     assert "pulumi_alembic" not in text, text
     assert "sqlalchemy" not in text, text

@@ -1,4 +1,4 @@
-"""Every way back: by an older commit, by a pinned revision; and no way at all where that would be wrong."""
+"""Rollbacks by an older commit and by a pinned revision, and their refusal if they would be wrong."""
 
 import re
 import subprocess
@@ -16,7 +16,7 @@ from pulumi_alembic.scripts.revision import checksum
 from tests.acceptance.project import Outcome, Project
 from tests.postgres.alembic.catalog import OBJECTS
 
-# What goes back, and what is refused, is proven on the migrations alone.
+# Tests of the migrations alone cover the downgrades and the refusals.
 pytestmark = pytest.mark.full
 
 HEAD, NEWER = "20250126_003", "20260101_004"
@@ -47,7 +47,7 @@ def migrator(stack: Project) -> Any:
 
 
 def facts(stack: Project) -> list[str]:
-    """The schema of a stack's database, its revision, what was done there, and its roles."""
+    """Return the schema, the revision, the ledger and the roles of a stack's database."""
     with migrator(stack) as connection:
         rows = [connection.execute(OBJECTS), connection.execute(RECORD)]
         rows += [connection.execute(ROLES, {"name": f"{stack.name}%"})]
@@ -63,7 +63,7 @@ def refused(outcome: Outcome, *parts: str) -> None:
 
 @pytest.fixture
 def clones(stack: Project, tmp_path: Path) -> tuple[Project, Project]:
-    """A stack at the newer of two commits, in a clone each, of which the older one lacks its last script."""
+    """Clone two commits of a stack. The stack is at the newer one, and the older one lacks its last script."""
     git(stack.folder, "init")
     (stack.folder / ".gitignore").write_text(".state\n.venv\n")
     git(stack.folder, "add", ".")

@@ -1,4 +1,4 @@
-"""The application's password changes without a moment in which the exported URL is not valid."""
+"""The application's password changes, and the exported URL is valid at every moment."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PASSWORD = "pulumi-python:dynamic/taskdb:Password"
 
 
 class Client:
-    """Reads the exported URL from the stack's state and connects with it, every ten milliseconds, until it is told."""
+    """Reads the exported URL from the state and connects with it, every ten milliseconds, until the block ends."""
 
     def __init__(self, project: Project) -> None:
         self._state = project.state
@@ -37,7 +37,7 @@ class Client:
         self.failures: list[str] = []
 
     def exported(self) -> str:
-        """The URL that `pulumi stack output app_url` would print now."""
+        """Return the URL that `pulumi stack output app_url` would print now."""
         latest = json.loads(self._state.read_text())["checkpoint"]["latest"]
         self._crypter = self._crypter or Crypter.open(latest["secrets_providers"]["state"]["salt"], PASSPHRASE)
         [root] = [each for each in latest["resources"] if each["type"] == "pulumi:pulumi:Stack"]
@@ -49,7 +49,7 @@ class Client:
     def run(self) -> None:
         last = False
         while not last:
-            # The last connection is one with the URL that is exported when the block ends.
+            # The last connection uses the URL that is exported when the block ends.
             last = self._done.is_set()
             began = time.monotonic()
             try:
@@ -74,7 +74,7 @@ class Client:
 
 
 def choose(project: Project, login: str, *options: str) -> Outcome:
-    """What a rotation is: the other login in the configuration, and an update."""
+    """Rotate the password: set the other login in the configuration, and update."""
     project.succeed("config", "set", "taskdb:app_login", login)
     return project.up(*options)
 
@@ -89,7 +89,7 @@ def connects(url: str) -> bool:
 
 
 def of_both(project: Project) -> list[tuple[Any, ...]]:
-    """The groups, settings and attributes of the two logins; only the names tell them apart."""
+    """Return the groups, settings and attributes of the two logins, which are equal except for the names."""
     query = (
         "SELECT ARRAY(SELECT roleid::regrole::text FROM pg_auth_members WHERE member = r.oid), "
         "ARRAY(SELECT unnest(setconfig) FROM pg_db_role_setting WHERE setrole = r.oid ORDER BY 1), "
@@ -126,7 +126,7 @@ def test_a_client_of_the_exported_url_sees_no_failure(stack: Project) -> None:
     with Client(stack).running() as client:
         for number in range(ROTATIONS):
             choose(stack, "ba"[number % 2])
-            # Every other rotation is followed by another at once: what it retires, the next one makes anew.
+            # Every other rotation is followed by another at once, which generates the retired password again.
             if number % 4 != 1:
                 stack.up()
     assert client.failures == []
@@ -165,7 +165,7 @@ def test_a_rotation_that_is_given_up_leaves_the_exported_url_as_it_was(stack: Pr
 
 @pytest.mark.full
 def test_a_stack_of_before_goes_over_without_a_change(stack: Project, resources: int) -> None:
-    """What programs before `taskdb:app_login` left: no such output, and passwords that know of no turn."""
+    """A program before `taskdb:app_login` left no such output, and passwords without turns."""
     url = stack.outputs()["app_url"]
     state = json.loads(stack.succeed("stack", "export").stdout)
     for resource in state["deployment"]["resources"]:
@@ -212,7 +212,7 @@ def test_the_admins_password_may_change_between_updates(project: Project, admin:
 def test_a_login_that_the_server_refuses_with_the_state_s_password_gets_a_new_one(
     live: Project, resources: int
 ) -> None:
-    """No catalog shows a password, so nothing but a login can tell that the server has another one."""
+    """No catalog shows a password, so only a login shows that the server has another one."""
     project, roles = live, ("reader", "migrator")
     with Database(project.server, "postgres").connect() as admin:
         for role in roles:
@@ -229,7 +229,7 @@ def test_a_login_that_the_server_refuses_with_the_state_s_password_gets_a_new_on
 
 @pytest.mark.full
 def test_a_password_whose_update_failed_is_set_by_the_next_update(live: Project, resources: int) -> None:
-    """The real plugin records the password all the same, and its next update would change nothing on the server."""
+    """The real plugin records the password anyway, and its next update would change nothing on the server."""
     project = live
     urn = f"urn:pulumi:{project.stack}::taskdb::taskdb:index:Database${PASSWORD}::reader"
     waits = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"

@@ -1,4 +1,4 @@
-"""No password is in plain text anywhere but in the one answer that asks for it."""
+"""No password is in plain text anywhere, except in the output of the command that asks for it."""
 
 import subprocess
 import threading
@@ -14,18 +14,18 @@ Lived = tuple[Project, set[str]]
 
 
 def secrets_of(project: Project) -> dict[str, str]:
-    """Every password that the stack has to do with, by where it comes from."""
+    """Return every password of the stack, by its source."""
     urls = {name: value for name, value in project.outputs().items() if name.endswith("_url")}
     passwords = {name: str(urlsplit(url).password) for name, url in urls.items()}
     return passwords | {"admin": project.environment["PGPASSWORD"], "passphrase": PASSPHRASE}
 
 
 EVERY = 0.02 if ALL else 0.2
-"""Seconds between two looks: a command takes longer."""
+"""The interval of the checks in seconds. A command takes longer."""
 
 
 class Watch:
-    """All processes' arguments, looked at again and again while the block runs."""
+    """Collects the arguments of all processes again and again while the block runs."""
 
     def __init__(self) -> None:
         self.seen: set[str] = set()
@@ -49,9 +49,9 @@ class Watch:
 
 @pytest.fixture(scope="module")
 def lived(request: pytest.FixtureRequest, make_project: Callable[[str], Project], engine: str) -> Lived:
-    """A stack that was brought up, failed, refreshed and asked, and the command lines seen meanwhile.
+    """A stack after an update, a failure, a refresh and queries, and the command lines of all processes meanwhile.
 
-    For `make test` one that is up, failed and was asked.
+    For `make test` it is a deployed stack, after a failure and queries.
     """
     project: Project = make_project(engine) if ALL else request.getfixturevalue("live")
     with Watch() as watch:

@@ -1,4 +1,4 @@
-"""`taskdb status` reads what either engine wrote of a stack, with one passphrase for each stack."""
+"""`taskdb status` reads the state that either engine wrote, with one passphrase for each stack."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ def test_a_stack_is_shown_with_its_database_and_what_its_pin_holds_back(stack: P
 def test_a_backend_that_is_no_folder_is_read_with_the_commands_of_the_engine(stack: Project) -> None:
     of_a_folder = stack.run("taskdb", "status", "--json")
     assert of_a_folder.exit_code == 0, of_a_folder.text
-    # An engine that is logged in elsewhere answers from the same states: what is asked of it is what both know.
+    # An engine that is logged in elsewhere answers from the same states. The test uses only queries that both know.
     engine = shutil.which(ENGINES[stack.engine], path=stack.environment["PATH"])
     elsewhere = stack.folder / "elsewhere"
     elsewhere.mkdir()

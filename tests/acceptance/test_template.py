@@ -1,4 +1,4 @@
-"""A copy of a stack that is up is a whole one: the tests that begin with it begin with what `up` makes."""
+"""A copy of a deployed stack is complete: tests that begin with it begin with the result of `up`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One trace of a real update, read back from a collector: its tree, its times, and nothing secret in it."""
+"""One trace of a real update, read from a collector: its tree and its times, without secrets."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ OPERATION = ["pulumi-embedded update", "update", "register pulumi-python:dynamic
 CALL = ["create pulumi-python:dynamic/alembic:Migrations", "pulumirpc.ResourceProvider/Create"]
 STEPS = ["migration lock", "plan", "review", "backup", "attempt", "read the revision"]
 REVISIONS = [f"upgrade 20250126_00{number}" for number in (1, 2, 3)]
-TOLERANCE = 1_000_000  # nanoseconds: the clocks of two processes are one, but a span's times are rounded.
+TOLERANCE = 1_000_000  # nanoseconds: the two processes have the same clock, but the times of a span are rounded
 
 
 @pytest.fixture
 def updated(project: Project) -> Iterator[tuple[Project, Collected]]:
-    """A stack that was created with tracing, below a parent, and what was collected."""
+    """A stack that was created with tracing, below a parent, and the collected trace."""
     with collector() as collected:
         project.succeed(
             *("up", "--yes", "--skip-preview"), **collected.environment, TRACEPARENT=f"00-{TRACE}-{PARENT}-01"
@@ -33,7 +33,7 @@ def test_an_update_is_one_trace(updated: tuple[Project, Collected]) -> None:
     known = {each.id for each in collected.spans}
     roots = [each for each in collected.spans if each.parent not in known]
     assert {each.parent for each in roots} == {PARENT}
-    # The CLI has no spans of this trace: there each call of the provider is right below the parent.
+    # The CLI has no spans in this trace, so each call of the provider is directly below the parent.
     above = [*OPERATION, *CALL] if project.engine == "embedded" else []
     assert len(roots) == 1 or not above
 
@@ -50,7 +50,7 @@ def test_an_update_is_one_trace(updated: tuple[Project, Collected]) -> None:
         below = collected.children(span)
         assert all(_within(each, span) for each in below), span
         if span.service == "pulumi-alembic":
-            # One thing after the other.
+            # The children run one after the other.
             assert sum(each.ended - each.begun for each in below) <= span.ended - span.begun + TOLERANCE
 
     texts = [text for each in collected.spans if (text := each.attributes.get("db.query.text"))]

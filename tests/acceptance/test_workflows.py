@@ -1,4 +1,4 @@
-"""What the workflows run on GitHub runs here, by the same scripts."""
+"""The commands of the GitHub workflows run here, with the same scripts."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ esac
 
 
 def preview(project: Project) -> tuple[Outcome, str]:
-    """The script of the pull request's check, and the digest that it hands on."""
+    """Run the script of the pull request's check, and return the digest that it hands on."""
     shutil.copytree(PROJECT / ".ci", project.folder / ".ci", dirs_exist_ok=True)
     output = project.folder / "github-output"
     output.write_text("")

@@ -1,11 +1,13 @@
-"""A page of the documentation as steps: what its reader types and writes, and what is printed there.
+"""A page of the documentation as steps: the commands and files of its reader, and their output.
 
-A block ```console holds commands, `$ command`, and below each what it prints; a line that begins with `> ` continues
-a command. A line `…` stands for any lines, a `…` within a line for any text. A command without output may print
-anything. A fence of another kind behind the name of its file, "`path`:", is that file. Comments of the page are for
-the tests alone: `<!-- run: command -->` is typed and not shown, `<!-- again -->` begins with a new copy of the project,
-and behind `<!-- edit: path -->` a block replaces the end of that file, from the line on that the block begins with.
-`<!-- picture: file columns command -->` is typed in a terminal of so many columns, and the file shows what it prints.
+A block ```console contains commands, `$ command`, and below each its output. A line that begins with `> ` continues a
+command. A line `…` stands for any lines, a `…` within a line for any text. A command without output can print anything.
+A fence of another kind after the name of its file, "`path`:", is that file.
+
+Comments of the page are only for the tests. `<!-- run: command -->` is typed and not shown. `<!-- again -->` begins
+with a new copy of the project. After `<!-- edit: path -->` a block replaces the end of that file, from the block's
+first line on. `<!-- picture: file columns command -->` is typed in a terminal with this many columns, and the file
+shows its output.
 """
 
 from __future__ import annotations
@@ -18,15 +20,15 @@ from pathlib import Path
 
 CUT = "…"
 NOT_YET = "?"
-"""Shown by a page whose commands have yet to be printed."""
+"""The output on a page whose commands have not been printed yet."""
 PRINTED_KINDS = ("markdown", "json", "sql")
-"""A block of these kinds right behind a command that shows no output is what that command prints."""
+"""A block of these kinds directly after a command without output is the output of that command."""
 
 _FENCE = re.compile(r"^(`{3,})(\w*)$")
 _COMMENT = re.compile(r"<!-- (run|again|edit|picture)(?:: (.*?))? ?-->", re.S)
 _FILE = re.compile(r"`([\w./-]+)`(?:, [^`]*)?:\n+$")
 
-# What is another in each run, and for the reader. The order matters: a digest holds numbers.
+# Texts that differ in each run, and for the reader. The order matters, because a digest contains numbers.
 _VARYING = (
     (re.compile(r"\bv2:[0-9a-f]{32}(?:-[0-9a-f]{4}){6}"), "DIGEST"),
     (re.compile(r"\bv[12]:[0-9a-f]{64}"), "FINGERPRINT"),
@@ -61,15 +63,15 @@ REMEMBERED = (
     re.compile(r"(?<![\w-])(?=[0-9a-f]*[0-9])[0-9a-f]{8}(?![\w-])"),
     re.compile(r"\b20\d{6}(?=_00[4-9])"),
 )
-"""What a reader copies from the output above: in a command it stands for the one that was printed last."""
+"""Values that a reader copies from the output above. In a command they stand for the last printed value."""
 
 
 @dataclass
 class Step:
-    """One thing to do: type `command`, write `text` to the file `path` or into it, or begin again.
+    """One step: type `command`, write `text` to the file `path` or into it, or begin again.
 
-    `picture` is the file that shows what the command prints in a terminal with so many `columns`.
-    `first` and `last` are the page's lines of `shown`, the output; `line` is that of the command.
+    `picture` is the file that shows the command's output in a terminal with this many `columns`. `shown` is the page's
+    output, and `first` and `last` are its lines. `line` is the line of the command.
     """
 
     command: str = ""
@@ -88,7 +90,7 @@ class Step:
 
     @property
     def may_fail(self) -> bool:
-        """Whether the page shows an error, or a check that found something."""
+        """Return whether the page shows an error, or a check with a finding."""
         shown = "\n".join(self.shown)
         checks = (
             "git merge",
@@ -105,7 +107,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Fence:
-    """A block of code: its kind, its lines, and where the first of them stands."""
+    """A block of code: its kind, its lines, and the number of the first line."""
 
     kind: str
     lines: list[str]
@@ -113,7 +115,7 @@ class Fence:
 
 
 def fences(lines: list[str]) -> Iterator[Fence]:
-    """The page's blocks in their order; one within another is text of the outer one."""
+    """Return the page's blocks in their order. A block within another one is text of the outer one."""
     number = 0
     while number < len(lines):
         opened = _FENCE.match(lines[number])
@@ -127,7 +129,7 @@ def fences(lines: list[str]) -> Iterator[Fence]:
 
 
 def steps(page: Path) -> list[Step]:
-    """What a reader does who follows the page from its first line to its last."""
+    """Return the steps of a reader who follows the page from its first line to its last."""
     lines = page.read_text().splitlines()
     found: list[Step] = []
     position, heading = 0, ""
@@ -184,24 +186,24 @@ def _commands(fence: Fence, heading: str) -> Iterator[Step]:
 
 
 def normal(text: str) -> str:
-    """The text without what each run has another of."""
+    """Return the text without the parts that differ in each run."""
     for pattern, replacement in _VARYING:
         text = pattern.sub(replacement, text)
     return text.strip("\n")
 
 
 def fits(shown: list[str], printed: str) -> bool:
-    """Whether the page shows what was printed, apart from what it cuts and what varies."""
+    """Return whether the page shows the output, apart from its cuts and the parts that vary."""
     return _matched(shown, printed) is not None
 
 
 def shows(step: Step, printed: str) -> bool:
-    """Whether the page shows what the step printed, or nothing of it."""
+    """Return whether the page shows the step's output, or no output."""
     return not step.shown or fits(step.shown, printed)
 
 
 def _matched(shown: list[str], printed: str) -> re.Match[str] | None:
-    """The normal form of what was printed, with a group for each part between the cuts."""
+    """Match the normal form of the output, with a group for each part between the cuts."""
     pattern = ""
     for part in _parts(normal("\n".join(shown)).split("\n")):
         lines = "".join(re.escape(line).replace(CUT, ".*?") + r"\n" for line in part)
@@ -210,13 +212,13 @@ def _matched(shown: list[str], printed: str) -> re.Match[str] | None:
 
 
 def difference(shown: list[str], printed: str) -> str:
-    """How what the page shows and what was printed differ, for the reader of a failed test."""
+    """Return the difference between the page and the output, for the reader of a failed test."""
     both = [normal("\n".join(shown)).split("\n"), normal(printed).split("\n")]
     return "\n".join(difflib.unified_diff(*both, "the page", "printed", lineterm="", n=1))
 
 
 def cut(shown: list[str], printed: str) -> list[str]:
-    """What was printed, cut where the page cuts it: between the parts that resemble most what the page shows."""
+    """Cut the output like the page: keep the parts that resemble the page's parts most."""
     lines = printed.strip("\n").split("\n")
     if CUT not in [line.strip() for line in shown]:
         return lines
@@ -238,7 +240,7 @@ def cut(shown: list[str], printed: str) -> list[str]:
 
 
 def _resembling(part: list[str], lines: list[str], position: int) -> tuple[int, int]:
-    """The lines behind `position` that resemble the part most, as the first and the one behind the last."""
+    """Return the lines after `position` that resemble the part most, as the first line and the line after the last."""
     wanted, known = normal("\n".join(part)), [normal(line.strip()) for line in lines]
 
     def score(begin: int, end: int) -> float:
@@ -254,7 +256,7 @@ def _resembling(part: list[str], lines: list[str], position: int) -> tuple[int, 
 
 
 def _begins_as(wanted: str, line: str) -> bool:
-    """Whether a part that begins with an error would begin with one here too."""
+    """Return whether a part that begins with an error would begin with an error here too."""
     return not wanted.strip().startswith("error:") or line.strip().startswith("error:")
 
 
@@ -273,7 +275,7 @@ def _parts(shown: list[str]) -> Iterator[list[str]]:
 
 
 def replaced(command: str, remembered: Mapping[int, str]) -> str:
-    """The command with what its reader copies from the output above."""
+    """Return the command with the values that its reader copies from the output above."""
     for number, pattern in enumerate(REMEMBERED):
         if number in remembered:
             command = pattern.sub(lambda _, number=number: remembered[number], command)  # type: ignore[misc]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 LONGEST = 30
-"""Words of a sentence."""
+"""The limit of a sentence, in words."""
 
 REPLACED = (
     "way back",
@@ -30,7 +30,7 @@ REPLACED = (
     "lets it go",
     "nobody is here",
 )
-"""Words of the project's past that a reader does not know; plain ones took their place."""
+"""Words of the project's past that readers do not know. Plain words replaced them."""
 
 _REPLACED = re.compile(rf"\b(?:{'|'.join(REPLACED)})(?:s|ed|d|ing)?\b", re.I)
 _FENCE = re.compile(r"^(`{3,})\w*\n.*?^\1$", re.S | re.M)
@@ -41,14 +41,14 @@ _END = re.compile(r"(?<=[.!?])\s+|(?<=[.!?][*_)\"])\s+|(?<=[.!?]\*\*)\s+|\n{2,}|
 
 
 def prose(page: str) -> str:
-    """The page without blocks, comments and code; each piece of code within a sentence is one word."""
+    """Return the page without blocks, comments and code. Each piece of code within a sentence is one word."""
     for pattern, text in ((_FENCE, ""), (_COMMENT, ""), (_CODE, "CODE"), (_LINK, r"\1")):
         page = pattern.sub(text, page)
     return page
 
 
 def sentences(page: str) -> Iterator[str]:
-    """The sentences of a page; an item of a list, a heading and a cell of a table end one too."""
+    """Yield the sentences of a page. An item of a list, a heading and a cell of a table end a sentence too."""
     for sentence in _END.split(prose(page)):
         words = re.sub(r"[*|#>]|-{3,}|^\s*[-\d.]+ ", " ", sentence).split()
         if words:
@@ -56,5 +56,5 @@ def sentences(page: str) -> Iterator[str]:
 
 
 def replaced(text: str) -> list[str]:
-    """The words of the text that plain ones replaced."""
+    """Return the words of the text that plain words replaced."""
     return [found[0] for found in _REPLACED.finditer(text)]

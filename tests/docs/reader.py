@@ -1,4 +1,4 @@
-"""Somebody who follows a page, in a shell, in a copy of the project whose stack `dev` is up."""
+"""A reader who follows a page, in a shell, in a copy of the project whose stack `dev` is deployed."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ Prepare = Callable[[str], Mapping[str, str]]
 
 
 class Shell:
-    """A bash that is typed to line by line: what a line exports, and where it goes, holds for the next one."""
+    """A bash process that gets its input line by line. A line's exports and its folder stay valid for the next line."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self._end = f"end-{secrets.token_hex(8)}"
@@ -66,7 +66,7 @@ class Shell:
         self._last = 0
 
     def type(self, command: str, variables: Mapping[str, str] | None = None) -> tuple[int, str]:
-        """Run the command with nobody at the keyboard; return its exit code and what it printed on either stream."""
+        """Run the command without a keyboard, and return its exit code and its output on both streams."""
         assert self._process.stdin and self._process.stdout
         exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in (variables or {}).items())
         self._process.stdin.write(
@@ -82,14 +82,17 @@ class Shell:
         raise AssertionError(f"the shell ended at: {command}\n{''.join(printed)}")
 
     def close(self) -> None:
-        """End the shell and what it started."""
+        """End the shell and its processes."""
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.communicate()
 
 
 @dataclass
 class Reader:
-    """Who follows a page. `reprint` collects what the page shows otherwise than it was printed."""
+    """Follows a page.
+
+    `compares` turns the comparison of the output with the page on, and `printed` has each step's output.
+    """
 
     folder: Path
     shell: Shell
@@ -100,7 +103,10 @@ class Reader:
     printed: list[tuple[Step, str]] = field(default_factory=list)
 
     def follow(self, step: Step) -> str:
-        """Do one step; raise AssertionError with what differs from the page. Return what was printed."""
+        """Do one step, and return the output.
+
+        Raises AssertionError if the command fails and the page shows no error.
+        """
         if step.edits:
             [path] = self.folder.glob(step.path)
             begin = path.read_text().index(step.text.partition("\n")[0])
@@ -124,21 +130,21 @@ class Reader:
         return output
 
     def compare(self, step: Step, output: str) -> str:
-        """What the page shows otherwise; empty if it shows what was printed."""
+        """Return the difference between the page and the output, or an empty text."""
         if not self.compares or shows(step, output):
             return ""
         return f"$ {step.command}\n{difference(step.shown, output)}\n\nall of it:\n{output}"
 
 
 def as_shown(output: str, folder: Path) -> str:
-    """The output with the folder of the page's reader, and without a password."""
+    """Return the output with the folder of the page's reader, and without a password."""
     output = re.sub(r" +$", "", output.replace(str(folder), HOME), flags=re.M)
     output = re.sub(r"[\w./-]*/taskdb-[0-9a-f]{12}\b", f"{HOME}/.local/server", output)
     return re.sub(r"(postgresql://\w+):[^@*\s]+@", r"\1:PASSWORD@", output)
 
 
 def rewritten(page: str, printed: list[tuple[Step, str]]) -> str:
-    """The page with what was printed in place of what it shows, and with the values that a reader copies from there."""
+    """Return the page with the new output, and with the values that a reader copies from it."""
     lines = page.splitlines()
     remembered: dict[int, str] = {}
     edits: list[tuple[int, int, list[str]]] = []
@@ -163,14 +169,14 @@ def rewritten(page: str, printed: list[tuple[Step, str]]) -> str:
 
 
 def copied(folder: Path) -> Path:
-    """A copy of the project in the folder, as a repository with one commit, and with a virtual environment."""
+    """Copy the project into the folder, as a repository with one commit, and with a virtual environment."""
     project = folder / "taskdb"
     project.mkdir(mode=0o755)
     sources = [path for pattern in COPIED for path in sorted(PROJECT.glob(pattern))]
     subprocess.run(["cp", "-Rp", *sources, project], check=True)
     (project / ".state").mkdir()
     shutil.copy(PROJECT / ".state/.gitignore", project / ".state")
-    # A folder of its own, so that `make` finds it complete and creates nothing.
+    # The folder is complete, so that `make` creates nothing.
     binaries = project / ".venv" / "bin"
     binaries.mkdir(parents=True)
     for path in Path(sys.prefix).iterdir():
@@ -210,14 +216,14 @@ def environment_of(project: Path, binaries: Binaries) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Beginning:
-    """A project after `make up`: its server is stopped. Each page begins with a copy."""
+    """A project after `make up`, with a stopped server. Each page begins with a copy."""
 
     home: Path
     binaries: Binaries
 
     @classmethod
     def of(cls, run_folder: Path, binaries: Binaries) -> Beginning:
-        """The run's: made by the first worker that asks, the others wait for it."""
+        """Return the run's beginning. The first worker creates it, and the others wait for it."""
         home = run_folder / "documentation"
         with (run_folder / "documentation.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -245,10 +251,13 @@ class Beginning:
 
     @contextmanager
     def copy(self) -> Iterator[tuple[Path, dict[str, str]]]:
-        """A copy of the project, with a server of its own that is deleted with it, and its user's environment."""
+        """Copy the project with its own server, which is deleted with it.
+
+        Yield the folder, and its user's environment.
+        """
         folder = Path(tempfile.mkdtemp(prefix="page-", dir=self.home.parent))
         folder.chmod(0o755)
-        # Not by shutil, which gives the server's files to the user that copies them.
+        # shutil would give the server's files to the user that copies them.
         subprocess.run(["cp", "-Rp", self.home / "taskdb", self.home / "server", folder], check=True)
         project = folder / "taskdb"
         place = Place.of(project)

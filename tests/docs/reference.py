@@ -1,4 +1,4 @@
-"""Write the pages of docs/reference that are made of the program: `python -m tests.docs.reference`."""
+"""Write the pages of docs/reference that are generated from the program: `python -m tests.docs.reference`."""
 
 from __future__ import annotations
 
@@ -180,10 +180,10 @@ VALUES: Mapping[str, tuple[str, str, str]] = {
         "environments.md#staging-and-prod",
     ),
 }
-"""Of each key of a stack: its default, what it decides, and where it is explained."""
+"""The default of each key of a stack, its meaning, and the page that explains it."""
 
 NAMED = ("Approval", "Backup", "PromoteFrom", "Drift", "Query", "Waves", "Commands")
-"""What arguments of `Migrations` are made of."""
+"""The types of arguments of `Migrations`."""
 
 COMMANDS: Mapping[str, tuple[str, ...]] = {
     "make": (),
@@ -232,7 +232,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
 
 
 def configuration() -> str:
-    """The page of the configuration keys."""
+    """Return the page of the configuration keys."""
     rows = ["| key | default | what it decides |", "|---|---|---|"]
     for key, (default, words, link) in VALUES.items():
         rows.append(f"| [`{key}`](../{link}) | {default} | {words} |")
@@ -249,7 +249,7 @@ def configuration() -> str:
 
 
 def resource() -> str:
-    """The page of the resource, from its signature and its docstrings."""
+    """Return the page of the resource, from its signature and its docstrings."""
     kind = pulumi_alembic.Migrations
     parts = ["# `Migrations(…)`", "", "The Alembic resource of `pulumi_alembic`, for a Pulumi program of your own.", ""]
     parts += ["```python", "from pulumi_alembic import Migrations", "", *_signature("Migrations", kind.__init__), "```"]
@@ -273,7 +273,7 @@ def _signature(name: str, function: Callable[..., Any]) -> Iterator[str]:
 
 
 def _documented(text: str | None) -> list[str]:
-    """A docstring as Markdown: its sections of arguments become lists."""
+    """Return a docstring as Markdown. Its sections of arguments become lists."""
     lines: list[str] = []
     for line in inspect.cleandoc(text or "").splitlines():
         if found := re.fullmatch(r"(Args|Returns|Raises|Attributes):", line):
@@ -286,7 +286,7 @@ def _documented(text: str | None) -> list[str]:
 
 
 def commands() -> str:
-    """The page of the commands, from what their own help prints."""
+    """Return the page of the commands, from their own help."""
     parts = ["# Commands", "", "`make help` and the `--help` of each command print this page."]
     for program, names in COMMANDS.items():
         parts += ["", f"## {program}", "", "```text", helped(program)[()], "```"]
@@ -309,12 +309,12 @@ for names in commands:
         os._exit(0)
     os.wait()
 """
-"""One process that loads a program once, and forks for each command."""
+"""A process that loads a program once, and forks for each command."""
 
 
 @cache
 def helped(program: str) -> Mapping[tuple[str, ...], str]:
-    """What the program and its commands print of themselves, in a terminal of a hundred columns."""
+    """Return the help of the program and of its commands, in a terminal of a hundred columns."""
     asked = [[], *(name.split() for name in COMMANDS[program])]
     argv = [sys.executable, "-c", _HELP, program, json.dumps(asked)]
     if program == "make":
@@ -330,7 +330,7 @@ def helped(program: str) -> Mapping[tuple[str, ...], str]:
 
 
 def rules() -> str:
-    """The page of the lint rules, with what each finds and what it accepts."""
+    """Return the page of the lint rules, with what each finds and accepts."""
     parts = [
         "# Lint rules",
         "",
@@ -374,7 +374,7 @@ KEYS_OF_A_STACK = KEYS["taskdb"] | KEYS["postgresql"]
 
 
 def written(name: str) -> str:
-    """The whole text of a page."""
+    """Return the whole text of a page."""
     title, _, text = PAGES[name]().partition("\n")
     return f"{title}\n\n{WRITTEN}\n{text}\n"
 

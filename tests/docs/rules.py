@@ -1,4 +1,7 @@
-"""What each lint rule finds, and what to write instead; `tests/docs/test_reference.py` lints all of it."""
+"""Examples of each lint rule: a statement that it finds, and what to write instead.
+
+`tests/docs/test_reference.py` lints them.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Example:
-    """Lines of `upgrade()`: `bad` is found by the rule, `good` is not. `words` say what no lines can."""
+    """Lines of `upgrade()`. The rule finds `bad` and accepts `good`. `words` explain what lines cannot show."""
 
     bad: str = ""
     good: str = ""

@@ -1,6 +1,6 @@
-"""What a command prints in a terminal, as a picture of a page: `python terminal.py COLUMNS COMMAND`.
+"""Draw the output of a command in a terminal as a picture of a page: `python terminal.py COLUMNS COMMAND`.
 
-The picture is SVG whose text is text. It follows the reader's light or dark scheme, and loads nothing.
+The picture is SVG with real text. It follows the reader's light or dark scheme, and loads nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from html import escape
 from itertools import groupby
 
 ROWS = 200
-"""A terminal of so many rows cuts nothing."""
+"""A terminal with this many rows cuts nothing."""
 
 _SEQUENCE = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])|(.)", re.S)
 _STYLES = {
@@ -31,7 +31,7 @@ _STYLES = {
 _RESET = {0, 22, 39}
 _WIDTH, _HEIGHT, _MARGIN = 8.4, 20, 16
 
-# Each colour has a contrast of at least 4.5 with its ground; a test computes them.
+# Each colour has a contrast of at least 4.5 with its background. A test computes them.
 COLOURS = {
     "light": {
         "ground": "#f6f8fa", "text": "#1f2328", "dim": "#59636e", "red": "#b3261e", "green": "#116329",
@@ -48,13 +48,13 @@ Cell = tuple[str, str]
 
 
 def printed(command: str, columns: int) -> str:
-    """Run a command of a shell in a terminal, and return what it wrote, with the sequences that style it."""
+    """Run a shell command in a terminal, and return its output, with the sequences that style it."""
     pid, terminal = pty.fork()
     if pid == 0:
         fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
         os.execve("/bin/sh", ["sh", "-c", command], {**os.environ, "TERM": "xterm"})
     written = b""
-    # A terminal whose process has ended cannot be read.
+    # The terminal of an ended process cannot be read.
     with suppress(OSError):
         while data := os.read(terminal, 65536):
             written += data
@@ -63,7 +63,7 @@ def printed(command: str, columns: int) -> str:
 
 
 def screen(text: str, columns: int) -> list[list[Cell]]:
-    """The lines that a terminal shows in the end, without empty ones at the bottom."""
+    """Return the lines that a terminal shows at the end, without empty lines at the bottom."""
     lines: list[list[Cell]] = [[]]
     row = column = 0
     styles: list[str] = []
@@ -93,7 +93,7 @@ def screen(text: str, columns: int) -> list[list[Cell]]:
 
 
 def picture(lines: list[list[Cell]], columns: int) -> str:
-    """The lines as SVG."""
+    """Return the lines as SVG."""
     width, height = round(columns * _WIDTH + 2 * _MARGIN), len(lines) * _HEIGHT + 2 * _MARGIN
     texts = [_text(line, _MARGIN + _HEIGHT * number - 5) for number, line in enumerate(lines, 1) if line]
     size = f'width="{width}" height="{height}"'
@@ -120,7 +120,7 @@ def _text(line: list[Cell], y: int) -> str:
     for styles, cells in groupby(line, key=lambda cell: cell[1]):
         text = escape("".join(character for character, _ in cells), quote=False)
         spans.append(f'<tspan class="{styles}">{text}</tspan>' if styles else text)
-    # The columns of two lines meet in whatever font there is.
+    # The columns of two lines align with every font.
     length = f"{len(line) * _WIDTH:.1f}"
     return f'<text x="{_MARGIN}" y="{y}" textLength="{length}" xml:space="preserve">{"".join(spans)}</text>'
 

@@ -1,6 +1,6 @@
-"""Mermaid's own parser, of the version that GitHub draws with, reads every diagram that this project shows or makes.
+"""Mermaid's own parser, in GitHub's version, accepts every diagram that this project shows or generates.
 
-Skipped where there is no Node.js, no npm, or no registry to have it from.
+Skipped without Node.js, npm, or a registry.
 """
 
 import json
@@ -20,7 +20,7 @@ from pulumi_alembic.sql.tables import ColumnChange, ForeignKey, TableChange, Tab
 from tests.conftest import ALL, PROJECT
 
 VERSION = "11.12.0"
-"""GitHub's in November 2025, as its `info` diagram tells."""
+"""GitHub's version in November 2025, as its `info` diagram shows."""
 INTEGRITY = "sha512-ZudVx73BwrMJfCFmSSJT84y6u5brEoV8DOItdHomNLz32uBjNrelm7mg95X7g+C6UoQH/W6mBLGDEDv73JdxBg=="
 PARSE = Path(__file__).with_name("parse.mjs")
 EXPECTED = PROJECT / "tests/unit/alembic/report/expected"
@@ -31,7 +31,7 @@ Parse = Callable[[list[str]], list[dict[str, Any]]]
 
 @pytest.fixture(scope="session")
 def parse(tmp_path_factory: pytest.TempPathFactory) -> Parse:
-    """What the parser says of each of the texts, by one process for all of them."""
+    """Return a function that parses texts in one process, and returns the parser's answer for each."""
     if not shutil.which("node") or not shutil.which("npm"):
         pytest.skip("no Node.js with npm on the PATH: no diagram was parsed by Mermaid")
     folder = tmp_path_factory.mktemp("mermaid")
@@ -172,7 +172,7 @@ def test_tables_of_any_names_are_read(parse: Parse, drawn: list[list[TableChange
 
 
 def named(name: str) -> TableChange:
-    """A table of which everything has this name, and a column that had it."""
+    """Return a table in which everything has this name, and a column that had it."""
     renamed = ColumnChange("renamed", was=name)
     after = TableState((ColumnChange(name, name), renamed), (ForeignKey(name, (name,)),))
     return TableChange(name, TableState((ColumnChange(name),)), after)

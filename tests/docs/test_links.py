@@ -1,4 +1,4 @@
-"""Every link of README.md and docs/ leads to a file of the project, or to a heading that is there."""
+"""Every link of README.md and docs/ leads to an existing file of the project, or to an existing heading."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
 def anchors(page: Path) -> set[str]:
-    """The names by which GitHub and the site know the headings of a page."""
+    """Return the names by which GitHub and the site know the headings of a page."""
     lines = page.read_text().splitlines()
     inside = {number for fence in fences(lines) for number in range(fence.first, fence.first + len(fence.lines))}
     headings = [line for number, line in enumerate(lines) if number not in inside and re.match(r"#+ ", line)]

@@ -16,10 +16,13 @@ from tests.docs.test_pages import PAGES
 BLOCK = re.compile(r"^```text\n(.*?)^```", re.S | re.M)
 WORD = re.compile(r"[A-Za-z']{3,}")
 SHORTEST = 8
-"""Characters of a text; shorter ones would be in any sentence."""
+"""The least length of a text, in characters. Shorter ones would occur in any sentence."""
 
 FEWEST = 0.55
-"""The share of a message's words that are the program's; the others are values. A stale message has under a third."""
+"""The least share of a message's words that are the program's.
+
+The others are values. A stale message has under a third.
+"""
 
 
 def errors() -> Iterator[tuple[str, str]]:
@@ -31,7 +34,7 @@ def errors() -> Iterator[tuple[str, str]]:
 
 @cache
 def texts() -> list[list[str]]:
-    """Each text of the program as its constant parts, in order, without the values between them."""
+    """Return each text of the program as its constant parts, in order, without the values between them."""
     templates: set[str] = set()
     for path in sorted((PROJECT / "src").rglob("*.py")):
         templates |= {*_texts(path)}
@@ -51,7 +54,7 @@ def _texts(path: Path) -> Iterator[str]:
 
 
 def printed(block: str) -> float:
-    """The share of the words of a block that are within a text of the program."""
+    """Return the share of a block's words that are within a text of the program."""
     own, words = 0, 0
     for line in block.splitlines():
         covered = set()

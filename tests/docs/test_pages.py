@@ -1,6 +1,6 @@
-"""Every command of README.md and docs/ is typed as it stands there, and prints what the page shows.
+"""Every command of README.md and docs/ is typed unchanged, and prints what the page shows.
 
-`make docs-print PAGE=drift` writes into the page what its commands print now.
+`make docs-print PAGE=drift` writes the current output of its commands into the page.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ NOT_TYPED: Mapping[str, Mapping[str, str]] = {
         ("taskdb check-settings", "echo $?"), "it asks GitHub; tests/unit/taskdb/test_github.py has an answer for it"
     ),
 }
-"""Commands of a page that no test types, by how they begin, each with the reason."""
+"""Commands of a page that no test types, by their beginning, with the reason."""
 
 FAST = ("README.md",)
-"""The pages that `make test` follows; `make test-all` follows them all."""
+"""The pages that `make test` follows. `make test-all` follows all of them."""
 
 PAGES = sorted(str(path.relative_to(PROJECT)) for path in [PROJECT / "README.md", *(PROJECT / "docs").rglob("*.md")])
 TYPED = [page for page in PAGES if page not in ELSEWHERE and steps(PROJECT / page)]
@@ -54,7 +54,7 @@ def beginning(run_folder: Path, binaries: Binaries) -> Beginning:
 
 @pytest.fixture
 def begin(beginning: Beginning) -> Iterator[Callable[[], Reader]]:
-    """Gives a reader a new copy of the project; the one before is deleted."""
+    """Yield a function that gives a reader a new copy of the project, and deletes the copy before."""
     open_ = ExitStack()
 
     def again() -> Reader:
@@ -98,6 +98,6 @@ def test_each_exception_is_a_command_of_its_page() -> None:
 
 @pytest.mark.parametrize("page", TYPED)
 def test_each_block_has_a_kind(page: str) -> None:
-    """A block without one, with what a program printed, would be compared with nothing."""
+    """A block of output without a kind would be compared with nothing."""
     kinds = {fence.kind for fence in fences((PROJECT / page).read_text().splitlines())}
     assert kinds <= KINDS, kinds - KINDS

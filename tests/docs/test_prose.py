@@ -1,4 +1,4 @@
-"""The pages are plain: short sentences, and none of the words that only this project used."""
+"""The pages are plain: their sentences are short, without words that only this project used."""
 
 from __future__ import annotations
 

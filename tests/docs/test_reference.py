@@ -1,4 +1,4 @@
-"""The pages of docs/reference are those that the program makes, and their examples are as lint finds them."""
+"""The pages of docs/reference equal those that the program generates, and lint agrees with their examples."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_each_command_is_on_the_page(program: str) -> None:
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Mapping[tuple[str, str], set[str]]:
-    """The rules that find something in each example, by the rule that it is of and its kind."""
+    """The rules that find something in each example, by the example's rule and kind."""
     project = tmp_path_factory.mktemp("examples")
     (project / "pyproject.toml").write_text('[tool.alembic]\nscript_location = "%(here)s/migrations"\n')
     versions = project / "migrations/versions"
@@ -79,7 +79,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Mapping[tuple[str, str], 
     last = None
     for rule, example in EXAMPLES.items():
         for kind, code in (("bad", example.bad), ("good", example.good)):
-            # What a comment puts off to the next revision is one here too.
+            # Code that a comment postpones to the next revision is also a separate revision here.
             for part in [part for part in code.split("\n# in ") if part]:
                 lines = part.partition(":\n")[2] if part.startswith(("the next", "a third")) else part
                 id = f"20250101_{len(examples) + 1:03}"

@@ -1,4 +1,4 @@
-"""A picture of a page shows what a terminal shows, can be read in both schemes, and loads nothing."""
+"""A picture of a page shows what a terminal shows, is readable in both schemes, and loads nothing."""
 
 from __future__ import annotations
 

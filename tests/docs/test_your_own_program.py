@@ -1,4 +1,4 @@
-"""The guide "Add it to your own program", typed in an empty folder in which `alembic init` made a project."""
+"""The commands of the guide "Add it to your own program", in a folder with a project by `alembic init`."""
 
 from __future__ import annotations
 
@@ -32,13 +32,16 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def server(make_cluster: Callable[..., ThrowawayCluster]) -> Server:
-    """One of the test's own: its names are not those of tests, which others leave out when they look at a server."""
+    """A server for these tests.
+
+    Its database names are not those of tests, which other tests ignore on the shared server.
+    """
     return make_cluster().server
 
 
 @pytest.fixture
 def url(server: Server) -> str:
-    """The database `books` of a login that owns it and can create databases."""
+    """Create the database `books` of a login that owns it and can create databases, and return its URL."""
     with Database(server, "postgres").connect() as admin:
         admin.autocommit = True
         admin.execute(f"CREATE ROLE books LOGIN CREATEDB PASSWORD '{PASSWORD}'")
@@ -49,7 +52,7 @@ def url(server: Server) -> str:
 
 @pytest.fixture
 def project(tmp_path: Path, url: str) -> Path:
-    """An Alembic project as its own command makes it, whose one revision ran."""
+    """Create an Alembic project with its own command, with one applied revision."""
     alembic = str(Path(sys.executable).with_name("alembic"))
     subprocess.run([alembic, "init", "migrations"], cwd=tmp_path, check=True, capture_output=True)
     settings = tmp_path / "alembic.ini"
