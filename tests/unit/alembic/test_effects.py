@@ -167,6 +167,14 @@ def test_a_table_made_earlier_in_the_plan_is_known_by_its_indexes_keys_and_types
     assert effects("DROP TABLE IF EXISTS app.b", made) == Effects()
 
 
+@pytest.mark.parametrize("rename", ["", "ALTER TABLE app.b RENAME COLUMN id TO number"])
+def test_a_primary_key_of_an_index_on_a_required_column_scans_no_table(rename: str) -> None:
+    made = after("CREATE TABLE app.b (id bigint NOT NULL, n int); CREATE UNIQUE INDEX b_new ON app.b (id)", None)
+    made = after(f"CREATE UNIQUE INDEX b_n ON app.b (n); {rename}", made)
+    assert effects("ALTER TABLE app.b ADD CONSTRAINT b_pkey PRIMARY KEY USING INDEX b_new", made).scans == ()
+    assert effects("ALTER TABLE app.b ADD CONSTRAINT b_pkey PRIMARY KEY USING INDEX b_n", made).scans == ("app.b",)
+
+
 def test_behind_what_is_not_known_a_table_may_be_there_after_all() -> None:
     made = after("DO $$ BEGIN CREATE TABLE app.hidden (id int); END $$", None)
     assert effects("DROP TABLE IF EXISTS app.hidden", made).destroys == ("table app.hidden",)

@@ -243,6 +243,8 @@ def _rename_column(state: CatalogAfter, table: str, old: str, new: str) -> None:
         for constraint in relation.constraints
     )
     state.put(replace(relation, columns=columns, constraints=constraints))
+    for index in [other for other in state.catalog.relations.values() if other.table == table and old in other.key]:
+        state.put(replace(index, key=_with(index.key, old, new)))
 
 
 def _with(names: tuple[str, ...], old: str, new: str) -> tuple[str, ...]:

@@ -108,6 +108,8 @@ def _drop(state: CatalogAfter, table: str, constraint: Constraint, *, cascade: b
 def _constraint(state: CatalogAfter, table: str, node: Any, kind: str, column: str) -> Constraint:
     valid = not node.skip_validation
     columns = tuple(part.sval for part in (node.fk_attrs if kind == "f" else node.keys) or ()) or (column,)
+    if node.indexname:
+        columns = state.relation(state.sibling(table, node.indexname)).key or columns
     if kind == "c":
         columns = tuple(dict.fromkeys(_named(node.raw_expr)))
     name = node.conname or _default_name(table, columns, kind)
