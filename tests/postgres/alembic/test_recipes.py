@@ -46,14 +46,36 @@ CREATE INDEX tasks_mood ON tasks (mood);
 CREATE TABLE bare (a text);
 CREATE TABLE counted (id int PRIMARY KEY, a text, json json);
 INSERT INTO counted (id, a) SELECT n, 'ab' FROM generate_series(1, 3) n;
+CREATE TABLE teams (
+    id int GENERATED ALWAYS AS IDENTITY (INCREMENT 2 CACHE 5) PRIMARY KEY, name text,
+    parent smallint REFERENCES teams ON DELETE SET NULL
+);
+COMMENT ON COLUMN teams.id IS 'the team''s number';
+CREATE TABLE members (
+    team int DEFAULT 1 REFERENCES teams ON DELETE CASCADE DEFERRABLE, person int, UNIQUE (person, team) DEFERRABLE,
+    PRIMARY KEY (team, person)
+);
+CREATE INDEX "Members of" ON members (person DESC, team) INCLUDE (team);
+CREATE TABLE badges (id serial PRIMARY KEY, team bigint, person int, FOREIGN KEY (team, person) REFERENCES members);
 CREATE VIEW counts AS SELECT count(*) FROM counted;
-GRANT SELECT ON counted TO PUBLIC
+GRANT SELECT ON counted TO PUBLIC;
+CREATE VIEW ids AS SELECT id FROM counted;
+CREATE TABLE years (y int PRIMARY KEY);
+CREATE TABLE days (y int REFERENCES years, d int) PARTITION BY RANGE (d);
+CREATE TABLE late (id int PRIMARY KEY, owner int);
+ALTER TABLE late ADD FOREIGN KEY (owner) REFERENCES late NOT VALID;
+CREATE TABLE codes (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, refers int REFERENCES years, refers_new int);
+GRANT SELECT ON SEQUENCE codes_id_seq TO PUBLIC
 """
 ROWS = """
-INSERT INTO users SELECT n, n FROM generate_series(1, %(rows)s) n;
+INSERT INTO users (email) SELECT n FROM generate_series(1, %(rows)s) n;
 INSERT INTO tasks (stamp, title, note, points, owner, mood)
 SELECT n, 't:' || n, 'n' || n, n, 1 + n %% 2, (ARRAY['sad', 'glad'])[1 + n %% 2]::mood
-FROM generate_series(1, %(rows)s) n
+FROM generate_series(1, %(rows)s) n;
+INSERT INTO teams (name) SELECT 'n' || n FROM generate_series(1, %(rows)s) n;
+UPDATE teams SET parent = 1 + id %% 5 / 3 * 2 WHERE id > 3;
+INSERT INTO members SELECT id, id FROM teams;
+INSERT INTO badges (team, person) SELECT id, id FROM teams
 """
 
 
@@ -93,6 +115,23 @@ NOTED = code_of("note", "'n' || nullif({s}, 0)", WITHOUT)
 OWNED = code_of("owner", "1 + {s} %% 2")
 FELT = code_of("mood", "(ARRAY['sad', 'glad'])[1 + {s} %% 2]::mood", WITHOUT)
 
+TEAMS = (
+    "INSERT INTO teams (name, parent) VALUES ('n', 1 + %(n)s %% 2 * 2) RETURNING parent = 1 + %(n)s %% 2 * 2",
+    "UPDATE teams SET parent = 1, name = 'n' WHERE id = 2 * %(id)s - 1 RETURNING parent = 1",
+    "SELECT parent IN (1, 3) IS NOT FALSE FROM teams WHERE id = 2 * %(id)s - 1",
+    "INSERT INTO members (team, person) VALUES (2 * %(id)s - 1, random() * 1e9) RETURNING team = 2 * %(id)s - 1",
+    "WITH made AS (INSERT INTO teams DEFAULT VALUES RETURNING id) "
+    "INSERT INTO members (team, person) SELECT id, random() * 1e9 FROM made",
+    "INSERT INTO badges (team, person) SELECT team, person FROM members ORDER BY team LIMIT 1 RETURNING team = 1",
+    "DELETE FROM teams WHERE id = (SELECT max(id) FROM teams) AND name IS NULL",
+    "SELECT id = team FROM members LEFT JOIN teams ON id = team WHERE team > %(id)s ORDER BY team DESC LIMIT 9",
+)
+MAILED = (
+    "INSERT INTO users (email) VALUES ('a') RETURNING id > 0",
+    "UPDATE users SET email = id WHERE id = %(id)s RETURNING email = id::text",
+    "SELECT email = id::text FROM users WHERE id = %(id)s",
+)
+
 CASES = {
     "rename-column": Case(
         ("tasks", "title", "name"), 5, code_of("title", "'t:' || {s}", WITHOUT), code_of("name", "'t:' || {s}", WITHOUT)
@@ -110,6 +149,9 @@ CASES = {
         code_of("points", "nullif({s}, 0)", WITHOUT),
         code_of("points", "nullif({s}, 0)", WITHOUT),
     ),
+    "change-type of a key": Case(("teams", "id", "bigint"), 15, TEAMS, TEAMS),
+    "change-type of a serial": Case(("users", "id", "bigint"), 4, MAILED, MAILED),
+    "change-type of what refers": Case(("teams", "parent", "int"), 5, TEAMS, TEAMS),
     "set-not-null": Case(
         ("tasks", "points"),
         3,
@@ -235,6 +277,9 @@ def schema(target: Target) -> tuple[str, ...]:
 def rows(target: Target) -> list[tuple[object, ...]]:
     return target.query(
         "SELECT t.id, title, note, points, owner, email FROM tasks t JOIN users u ON u.id = owner ORDER BY t.id"
+    ) + target.query(
+        "SELECT t.id, name, parent, b.id, b.team FROM teams t JOIN members m ON t.id = m.team "
+        "JOIN badges b ON (b.team, b.person) = (m.team, m.person) ORDER BY t.id"
     )
 
 
@@ -426,6 +471,11 @@ REFUSED = {
     "app.bare has no primary key": ("rename-column", "bare", "a", "b"),
     "is used by": ("rename-column", "tasks", "id", "key"),
     "can fail to be one of integer": ("change-type", "tasks", "note", "int"),
+    "app.counted.id is used by rule _RETURN on view app.ids": ("change-type", "counted", "id", "bigint"),
+    "app.days is partitioned, or inherits": ("change-type", "years", "y", "bigint"),
+    "the constraint late_owner_fkey is not valid": ("change-type", "late", "id", "bigint"),
+    "app.codes_id_seq has rights that a new sequence has not": ("change-type", "codes", "id", "bigint"),
+    "app.codes has a column refers_new already": ("change-type", "codes", "refers", "bigint"),
     "there is no type intt": ("change-type", "tasks", "points", "intt"),
     "is NOT NULL already": ("set-not-null", "tasks", "title"),
     "is not a constant": ("add-not-null-column", "tasks", "token", "uuid", "gen_random_uuid()"),
@@ -456,6 +506,33 @@ def test_what_cannot_work_is_refused_before_a_file_is_written(shop: Target) -> N
         code, printed = invoke("new", *words)
         assert (code, message in printed) == (1, True), printed
     assert sorted(shop.directory.rglob("*.py")) == files
+
+
+def test_a_key_that_a_table_of_another_role_refers_to_is_refused(shop: Target, database: Database) -> None:
+    with connect(shop.url) as session, database.connect() as admin:
+        session.execute(f'GRANT USAGE ON SCHEMA app TO "{admin.info.user}"'.encode())
+        session.execute(f'GRANT REFERENCES ON users TO "{admin.info.user}"'.encode())
+        session.commit()
+        admin.execute("CREATE SCHEMA other; CREATE TABLE other.logins (id int PRIMARY KEY REFERENCES app.users)")
+    code, printed = invoke("new", "change-type", "users", "id", "bigint")
+    assert (code, "other.logins belongs to another role: this recipe" in printed) == (1, True), printed
+
+
+@pytest.mark.parametrize("table", ["teams", "users"])
+def test_a_key_of_a_wider_type_has_all_that_the_old_one_had(shop: Target, table: str) -> None:
+    insert(shop, 5)
+    before, there = schema(shop), rows(shop)
+    _, printed = invoke("new", "change-type", table, "id", "bigint")
+    shop.migrate(Path(printed.splitlines()[-1]).name[:12])
+    with connect(shop.url) as session:
+        session.execute("ALTER TABLE teams ALTER id TYPE int, ALTER parent TYPE smallint")
+        session.execute("ALTER TABLE members ALTER team TYPE int; ALTER TABLE users ALTER id TYPE int")
+        session.execute("ALTER SEQUENCE users_id_seq AS int; ALTER TABLE teams ALTER id SET MAXVALUE 2147483647")
+        assert read_lines(session) == before
+        session.rollback()
+        assert session.execute("INSERT INTO users (email) VALUES ('a') RETURNING id").fetchone() == (6,)
+        assert session.execute("INSERT INTO teams DEFAULT VALUES RETURNING id").fetchone() == (11,)
+    assert rows(shop) == there
 
 
 def test_a_constraint_that_old_rows_violate_stops_before_anything_runs(shop: Target) -> None:

@@ -72,7 +72,7 @@ class Replacement:
     def expand(self) -> Draft:
         """Return the revision that adds the new columns."""
         old, new = (", ".join(column.name for column in columns) for columns in (self.old, self.new))
-        creates, drops = self._trigger()
+        creates, drops = self.trigger()
         alter = f"ALTER TABLE {self.table.sql}"
         return Draft(
             f"add {new} beside {self.table.name}.{old}",
@@ -107,7 +107,7 @@ class Replacement:
     def contract(self) -> Draft:
         """Return the revision that drops the old columns."""
         old, new = (", ".join(column.name for column in columns) for columns in (self.old, self.new))
-        creates, drops = self._trigger()
+        creates, drops = self.trigger()
         alter = f"ALTER TABLE {self.table.sql}"
         defaults = [column for column in self.new if column.default is not None]
         values = ", ".join(f"{column.sql} = {value}" for column, value in zip(self.old, self.backward, strict=True))
@@ -148,7 +148,7 @@ class Replacement:
             contract=True,
         )
 
-    def _trigger(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def trigger(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Return statements that create the trigger, and statements that drop it."""
         name = short(f"{self.table.name}_{'_'.join(column.name for column in self.new)}_sync")
         function = beside(self.table, name)

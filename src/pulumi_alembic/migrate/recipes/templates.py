@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from pulumi_alembic.errors import RecipeError
 from pulumi_alembic.migrate.recipes import enums, tables
 from pulumi_alembic.migrate.recipes.draft import Draft, block, execute
+from pulumi_alembic.migrate.recipes.key_catalog import NARROWER
+from pulumi_alembic.migrate.recipes.keys import change_key
 from pulumi_alembic.migrate.recipes.parts import INDEX_AGAIN, PRESERVED, constraint, required, short, take_over
 from pulumi_alembic.migrate.recipes.replacement import Replacement, change_type
 from pulumi_alembic.migrate.recipes.table import (
@@ -43,8 +45,11 @@ def _rename_column(connection: Connection, table: Table, given: Mapping[str, str
 
 
 def _change_type(connection: Connection, table: Table, given: Mapping[str, str]) -> list[Draft]:
-    old = table.movable(given["COLUMN"])
+    old = table.column(given["COLUMN"])
     type = wider_type(connection, old.type, given["TYPE"])
+    if old.users and old.type in NARROWER.get(type, ()):
+        return change_key(connection, table, old.name, type)
+    table.movable(old.name)
     new = replace(old, name=short(f"{old.name}_new"), type=type)
     return change_type(table, old, new, (f"{old.sql}::{type}", f"{new.sql}::{old.type}"))
 
