@@ -1,1 +1,1 @@
-"""Timing claims, as ratios of two things measured in one run: `make benchmarks`."""
+"""Timing claims, as ratios of two measurements in one run: `make benchmarks`."""

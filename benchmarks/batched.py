@@ -1,7 +1,7 @@
 """A batched update of two million rows that is killed five times, beside sessions that write to the same rows.
 
-Every row is updated once, and no writer waits longer than a tenth of a second. Needs a PostgreSQL server (PG*
-variables, or the development server), and a machine that does little else.
+Every row is updated once, and no writer waits longer than a tenth of a second. The benchmark needs a PostgreSQL server
+(PG* variables, or the development server), and an otherwise idle machine.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ROWS = int(sys.argv[1]) if len(sys.argv) > 1 else 2_000_000
 _KILLS = 5
 _WRITERS = 4
 _PAUSE = 0.005  # seconds between two statements of a writer
-_LONGEST = 0.1  # seconds that a writer may wait
+_LONGEST = 0.1  # seconds that a writer is allowed to wait
 _ALONE = 20.0  # seconds of writing without the update
 _FIRST, _SECOND = "20250101_001", "20250102_002"
 
@@ -65,12 +65,15 @@ script_location = "%(here)s/migrations"
 
 
 class Rows:
-    """The rows that are written to: half anywhere, and as soon as they are `meeting`, half where the update now is."""
+    """The rows that the writers update at random.
+
+    When `meeting` is set, half of them are where the update currently works.
+    """
 
     meeting = False
 
     def __call__(self) -> tuple[str, list[int]]:
-        """The next row's statement."""
+        """Return the statement for the next row."""
         meeting = self.meeting and random.random() < 0.5  # noqa: S311
         update, rows = (_MEETING, 2000) if meeting else (_ANYWHERE, _ROWS)
         return update, [random.randint(1, rows)]  # noqa: S311
@@ -118,7 +121,7 @@ def _walked(looking: psycopg.Connection[tuple[int | None]]) -> int:
 
 
 def _killed_again_and_again(folder: Path, address: str, rows: Rows) -> float:
-    """Runs the update to its end, and returns how long that took in all."""
+    """Run the update to its end with kills in between, and return the total time."""
     begun = time.monotonic()
     with psycopg.connect(address, autocommit=True) as looking:
         for kill in range(1, _KILLS + 1):
@@ -130,7 +133,7 @@ def _killed_again_and_again(folder: Path, address: str, rows: Rows) -> float:
 
 
 def main() -> None:
-    """Measures and prints every claim; exit code 1 where one does not hold."""
+    """Measure and print every claim. Exit with 1 if one does not hold."""
     with tempfile.TemporaryDirectory() as name, empty_database() as database:
         folder, address = Path(name), url(database).replace("+psycopg", "")
         _prepare(folder)

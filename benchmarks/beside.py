@@ -1,4 +1,4 @@
-"""Sessions that keep a server busy beside what is measured, and how long they wait for it."""
+"""Sessions that keep a server busy during a measurement, and their waits."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["Beside"]
 
 
 class Beside:
-    """Do one thing again and again, each over a connection of its own, until the block ends; `waits` are in seconds.
+    """Sessions that repeat a statement, each over its own connection, until the block ends. `waits` are in seconds.
 
-    `statement` gives what to execute next: SQL and its parameters.
+    `statement` returns the next SQL text and its parameters.
     """
 
     def __init__(self, address: str, count: int, pause: float, statement: Callable[[], tuple[str, list[Any]]]) -> None:

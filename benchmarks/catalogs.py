@@ -1,12 +1,12 @@
-"""Large catalogs: drift, a refresh and a preview of one revision among many tables, each beside pg_dump --schema-only.
+"""Large catalogs: drift, a refresh and a preview of one revision, each compared with pg_dump --schema-only.
 
     python -m benchmarks.catalogs [TABLES]
 
-10,000 tables by default, each with a key, an index, a check, and a foreign key or a sequence; then twice and a tenth of
-them. On a server of its own, so that its lock table is large enough for pg_dump. The aims are 0.7 for a refresh, and
-0.5 for a preview that also rehearses. The limits are what a busy machine reaches, where a preview by static analysis
-takes 0.42 of pg_dump's CPU, a rehearsed one 0.85, and a refresh 0.89. A quarter of pg_dump's time is its search for the
-tables that a rehearsal copies.
+The default is 10,000 tables, each with a key, an index, a check, and a foreign key or a sequence. Twice and a tenth of
+this number follow. The server is separate, so that its lock table is large enough for pg_dump. The aims are 0.7 for a
+refresh, and 0.5 for a preview that also rehearses. The limits are the values of a busy machine: a preview by static
+analysis takes 0.42 of pg_dump's CPU, a rehearsed one 0.85, and a refresh 0.89. A quarter of pg_dump's time is its
+search for the tables that a rehearsal copies.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from pulumi_alembic.scripts.origin import Origin
 _TABLES = 10_000
 _ROUNDS = 3
 _AT_ONCE = 250
-"""Tables that one message creates: a lock of each is held to its end."""
+"""The number of tables that one message creates. The server holds a lock on each until the end of the message."""
 
 _TABLE = """
 CREATE TABLE table_{number} (id {id}, name text NOT NULL DEFAULT 'x', other bigint{refers}, CHECK (id > 0));
@@ -60,11 +60,11 @@ _CHANGES = (
     "CREATE TABLE more_{number} (id serial PRIMARY KEY)",
     "ALTER TABLE table_{number} RENAME TO renamed_{number}",
 )
-"""What somebody does by hand, one of them to each table in turn."""
+"""Changes by hand. Each table gets one of them, in turn."""
 
 
 class _Database:
-    """One with so many tables, at the first of two revisions, whose snapshot the ledger holds."""
+    """A database with this many tables, at the first of two revisions, whose snapshot is in the ledger."""
 
     def __init__(self, server: Tenants, folder: Path, tables: int) -> None:
         [self._name] = server.copies(1, server.pattern())
@@ -86,30 +86,30 @@ class _Database:
         self._digest = snapshot.digest
 
     def change(self) -> None:
-        """Make as many differences as there are tables, and a few that come with them."""
+        """Make as many differences as there are tables, and a few that follow from them."""
         self._run(_CHANGES[number % len(_CHANGES)].format(number=number) for number in range(self.tables))
 
     def compare(self) -> Comparison:
-        """What a refresh does."""
+        """Compare the database with the snapshot, as a refresh does."""
         planner.read_revision(self.url)
         with connect(self.url) as connection:
             return compare(connection, self._digest)
 
     def drift(self) -> int:
-        """What the command prints of the differences, as a list and as a script; their number."""
+        """Compute the differences as a list and as a script, as the command prints them, and return their number."""
         seen = self.compare()
         assert seen.whole is not None  # noqa: S101 - the ledger has it
         psql_script(seen.whole)
         return len(seen.reported)
 
     def preview(self, *, rehearse: bool = False) -> None:
-        """A preview of one revision, by static analysis or rehearsed."""
+        """Preview one revision, by static analysis or rehearsed."""
         admin = self._admin if rehearse else ""
         _, review = review_from_database(Job(self.url, self._folder, SECOND), Settings(), admin=admin)
         assert review.rehearsed == rehearse, review.not_rehearsed  # noqa: S101 - else it measures something else
 
     def dump(self) -> None:
-        """What all of them are measured by."""
+        """Run pg_dump, which is the unit of all measurements."""
         client = find_client(self._major)
         assert client is not None  # noqa: S101 - it came with the server
         subprocess.run(
@@ -167,7 +167,7 @@ def _sizes(tables: int) -> list[tuple[str, int]]:
 
 
 def main() -> None:
-    """Measures and prints every claim; exit code 1 where one does not hold."""
+    """Measure and print every claim. Exit with 1 if one does not hold."""
     tables = int(sys.argv[1]) if len(sys.argv) > 1 else _TABLES
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -1,7 +1,7 @@
-"""The embedded engine beside the Pulumi CLI, and its own cost per step as a stack grows.
+"""The embedded engine compared with the Pulumi CLI, and its own cost per step as a stack grows.
 
-Whole commands, as a user types them. Needs a PostgreSQL server (PG* variables, or the development server), and a
-Pulumi CLI on the PATH for the comparisons, which are left out without one.
+The measurements are of whole commands. They need a PostgreSQL server (PG* variables, or the development server). The
+comparisons need a Pulumi CLI on the PATH, and are skipped without one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _against_cli(cli: str, ours: Stack, many: Stack) -> list[Claim]:
 
 
 def _scale(folder: Path) -> list[Claim]:
-    """Ten times as many resources, created and left as they are, take about ten times as long."""
+    """Ten times as many resources, created and then unchanged, take about ten times as long."""
     small, large = Stack.of_many(folder / "hundred", 100), Stack.of_many(folder / "thousand", 1000)
     up = [(stack.up(EMBEDDED, "--skip-preview"), stack.up(EMBEDDED, "--skip-preview")) for stack in (large, small)]
     (creating, unchanged), (few_created, few_unchanged) = up
@@ -44,7 +44,7 @@ def _scale(folder: Path) -> list[Claim]:
 
 
 def _growth(folder: Path) -> list[Claim]:
-    """Creating eight times as many: the time per step may grow as the state file does, and no faster."""
+    """For eight times as many resources, the time per step grows at most as fast as the state file."""
     small, large = Stack.of_many(folder / "small", 25), Stack.of_many(folder / "large", 200)
     times, sizes = {}, {}
     for stack in (small, large):
@@ -55,14 +55,14 @@ def _growth(folder: Path) -> list[Claim]:
     per_step = Claim(
         "time per step, 200 ÷ 25 resources", times[large], times[small], times[large] / times[small], growth
     )
-    # The stack and the provider are smaller than a resource, and there is one of each.
+    # The stack and the provider are smaller than a resource, and each exists once.
     one, another = (sizes[each] / each.resources() for each in (large, small))
     size = Claim("state per resource, 200 ÷ 25 resources", one, another, one / another, 1.1, "bytes")
     return [per_step, size]
 
 
 def main() -> None:
-    """Measures and prints every claim; exit code 1 where one does not hold."""
+    """Measure and print every claim. Exit with 1 if one does not hold."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         claims = _growth(folder) + _scale(folder)

@@ -1,11 +1,11 @@
-"""Many databases of one server as one resource, beside a loop of `alembic upgrade head`, one command for each.
+"""Many databases of one server as one resource, compared with a loop of `alembic upgrade head`, one command for each.
 
-Ours is the resource's own update, as a process: it looks at all, judges, and runs them in waves. The other is Alembic
-with a plain env.py: no ledger, no manifest, no lock, no timeouts. Nothing of the loop is left out or reckoned up: it
-runs in parts, and between them all of ours, so that what else the machine does hits both alike. Each preview is put
-beside nothing but opening and closing one session in each database, in as many processes as there are cores.
+Our measurement is the resource's own update, as a process: it reads all databases, plans, and migrates them in waves.
+The other one is Alembic with a plain env.py: no ledger, no manifest, no lock, no timeouts. The whole loop is measured.
+It runs in parts, with our update between them, so that other load on the machine affects both alike. Each preview is
+compared with opening and closing one session in each database, in as many processes as there are cores.
 
-The databases are copies of one, on a server of its own. The disk is left out: commits do not wait for it.
+The databases are copies of one, on a separate server. The disk is excluded, because commits do not wait for it.
 """
 
 from __future__ import annotations
@@ -67,14 +67,14 @@ if __name__ == "__main__":
 
 @dataclass(frozen=True)
 class _Ran:
-    """How long a command took, and its peak memory; that of its largest process."""
+    """The duration of a command, and its peak memory. The memory is that of its largest process."""
 
     seconds: float
     megabytes: float
 
 
 def _ours(server: Tenants, project: Project, names: Sequence[str], verb: str, target: str = _HEAD) -> _Ran:
-    """The resource's own update or preview; its URL is given as a stack's is, and in no argument."""
+    """Run the resource's own update or preview. Its URL is passed as a stack's URL, and is in no argument."""
     asked: dict[str, object] = {"url": server.url("postgres"), "databases": names, "target": target, "__urn": ""}
     asked |= {"verb": verb, "directory": "migrations", "__applying": verb == "update"}
     begun = time.perf_counter()
@@ -145,9 +145,9 @@ def _claims(folder: Path) -> Iterator[Claim]:
 
 
 def main() -> None:
-    """Measures and prints every claim; exit code 1 where one does not hold."""
+    """Measure and print every claim. Exit with 1 if one does not hold."""
     with tempfile.TemporaryDirectory() as name:
-        # A server that a root shell starts runs as another user.
+        # If root starts the server, it runs as another user.
         Path(name).chmod(0o755)
         sys.exit(0 if report(list(_claims(Path(name)))) else 1)
 

@@ -1,9 +1,9 @@
-"""A stack's update of a long history beside a bare `alembic upgrade head` of the same revisions, as whole commands.
+"""A stack's update of a long history compared with a bare `alembic upgrade head` of the same revisions.
 
-The stack has one resource, the migrations of a database that exists. The embedded engine runs it, with no preview
-before. The bare one is Alembic's own default: a plain env.py, and one transaction for all revisions. Needs a PostgreSQL
-server (PG* variables, or the development server). Compares the library's command with golang-migrate (`migrate`) and
-dbmate too, if they are on the PATH.
+Whole commands are measured. The stack has one resource, the migrations of an existing database, and the embedded engine
+runs it without a preview. The bare command is Alembic's own default: a plain env.py, and one transaction for all
+revisions. The benchmark needs a PostgreSQL server (PG* variables, or the development server). It also compares the
+library's command with golang-migrate (`migrate`) and dbmate, if they are on the PATH.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _UP, _DOWN = "CREATE TABLE table_{} (id bigint, name text);\n", "DROP TABLE tabl
 
 @contextmanager
 def _stack(ours: Project) -> Iterator[Stack]:
-    """A new stack of the project, and of an empty database."""
+    """Create a new stack of the project, with an empty database."""
     with empty_database() as database, tempfile.TemporaryDirectory() as name:
         yield Stack.of_migrations(Path(name) / "many", ours.folder / "migrations", ours.environment(database))
 
@@ -123,7 +123,7 @@ def _claims(folder: Path) -> Iterator[Claim]:
 
 
 def main() -> None:
-    """Measures and prints every claim; exit code 1 where one does not hold."""
+    """Measure and print every claim. Exit with 1 if one does not hold."""
     with tempfile.TemporaryDirectory() as name:
         sys.exit(0 if report(list(_claims(Path(name)))) else 1)
 

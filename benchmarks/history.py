@@ -1,6 +1,6 @@
-"""`pulumi-alembic history` of 10,000 rows beside psql printing the same rows, as whole commands.
+"""`pulumi-alembic history` of 10,000 rows compared with psql printing the same rows, as whole commands.
 
-Needs psql and a PostgreSQL server (PG* variables, or the development server).
+The benchmark needs psql and a PostgreSQL server (PG* variables, or the development server).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _printed(folder: str, variables: dict[str, str], *command: str | Path) -> fl
 
 
 def main() -> None:
-    """Measures and prints the claim; exit code 1 where it does not hold."""
+    """Measure and print the claim. Exit with 1 if it does not hold."""
     with empty_database() as database, tempfile.TemporaryDirectory() as folder:
         _fill(database)
         ours = environment() | {"DATABASE_URL": url(database)}

@@ -1,8 +1,8 @@
-"""How long nobody can read a table of a million rows while a downgrade sets it aside.
+"""The time for which a table of a million rows cannot be read while a downgrade preserves its rows.
 
-A revision drops the table; beside it a session reads one row of it again and again. Its longest wait for an answer is
-at most 50 ms, be the answer a row or that the table is no more, and longer than that is nobody kept from it. Beside
-that: how long the whole downgrade takes, and the upgrade that puts the rows back. Needs a PostgreSQL server (PG*
+A revision drops the table, and a session beside it reads one row of it again and again. Its longest wait for an answer
+is at most 50 ms, whether the answer is a row or the error that the table does not exist. No reader waits longer. The
+benchmark also measures the whole downgrade, and the upgrade that restores the rows. It needs a PostgreSQL server (PG*
 variables, or the development server).
 """
 
@@ -72,7 +72,7 @@ def _write(folder: Path) -> None:
 
 @contextmanager
 def _reader(address: str) -> Iterator[list[float]]:
-    """The waits of a session that reads until the table is gone."""
+    """Collect the waits of a session that reads until the table is dropped."""
     waits: list[float] = []
     ready, stop = threading.Event(), threading.Event()
 
@@ -98,7 +98,7 @@ def _reader(address: str) -> Iterator[list[float]]:
 
 
 def main() -> None:
-    """Measures and prints the claim; exit code 1 where it does not hold."""
+    """Measure and print the claim. Exit with 1 if it does not hold."""
     stalls, downs, ups = [], [], []
     with tempfile.TemporaryDirectory() as name, empty_database() as database:
         address = url(database).replace("+psycopg", "")

@@ -1,8 +1,8 @@
-"""How long clients stall behind a revision that needs a strong lock of their table, and whether it gets through.
+"""The stalls of clients during a revision that needs a strong lock of their table, and whether the revision succeeds.
 
-Each case runs with the locks taken in advance, and beside it as without: each statement then queues for its own lock,
-up to `lock_timeout`. A client's stall is how much longer its transaction takes than what it asked the server to sleep.
-Needs a PostgreSQL server (PG* variables, or the development server).
+Each case runs with locks that are taken in advance, and without: then each statement queues for its own lock, up to
+`lock_timeout`. A client's stall is the time of its transaction minus the time that it asked the server to sleep. The
+benchmark needs a PostgreSQL server (PG* variables, or the development server).
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from pulumi_alembic.migrate.table_locks import TableLocks
 from pulumi_alembic.policy import Policy
 
 _COMMAND = "python -m benchmarks.locks"
-_QUEUE = 0.025  # seconds: what a policy allows by default
+_QUEUE = 0.025  # seconds: the default of a policy
 _OWN_WORK = 0.005  # seconds under the lock, to the end of the commit
 _REVISIONS = 100
 _BLOCKED = 6.0  # seconds
 _CANCELLED = 5.0  # seconds
-_VACUUM = 150.0  # seconds to wait for an autovacuum, which the server begins every minute
+_VACUUM = 150.0  # seconds to wait for an autovacuum, which the server starts every minute
 
 _TABLES = """
 CREATE TABLE parent (id int PRIMARY KEY);
@@ -55,7 +55,7 @@ _VACUUMS = "SELECT EXISTS (SELECT FROM pg_stat_progress_vacuum WHERE relid = 'it
 
 @dataclass(frozen=True)
 class _Load:
-    """So many clients with transactions of so many seconds, back to back or with a pause between them."""
+    """The number of clients, and the duration of their transactions in seconds, with an optional pause between them."""
 
     clients: int
     shortest: float
@@ -70,7 +70,7 @@ _LIGHT = _Load(4, 0.0, 0.0, 0.010)
 
 @dataclass
 class _Seen:
-    """What one case saw: the clients' stalls, how many revisions got through, how long each took, and an error."""
+    """The results of one case: the clients' stalls, the time of each applied revision, and an error."""
 
     stalls: list[float] = field(default_factory=list)
     applied: list[float] = field(default_factory=list)
@@ -82,7 +82,7 @@ class _Seen:
         return max(self.stalls)
 
     def __str__(self) -> str:
-        """The distributions of the stalls and of the time to get through."""
+        """Return the distributions of the stalls and of the times of the revisions."""
         texts = []
         for what, found in (("stalls", sorted(self.stalls)), ("applied after", sorted(self.applied))):
             parts = ((name, found[int(share * (len(found) - 1))] * 1000) for name, share in _SHARES) if found else ()
@@ -94,7 +94,7 @@ _SHARES = (("median", 0.5), ("99 %", 0.99), ("99.9 %", 0.999), ("worst", 1.0))
 
 
 def _clients(address: str, load: _Load, end: Connection) -> None:
-    """In a process of its own: tells the other end of the pipe when all are connected, and all stalls when it asks."""
+    """Run the clients in their own process. Report when all are connected, and send all stalls on request."""
     stop, stalls, connected = threading.Event(), list[float](), threading.Barrier(load.clients + 1)
 
     def work() -> None:
@@ -134,7 +134,7 @@ def _loaded(address: str, load: _Load, seen: _Seen) -> Iterator[None]:
 
 @contextmanager
 def _blocker(address: str, length: float) -> Iterator[None]:
-    """Within the block a transaction that has read the tables goes on for this long."""
+    """Run a transaction that has read the tables for this time, within the block."""
     with psycopg.connect(address) as session:
         session.execute("SELECT count(*) FROM item, parent")
         ends = threading.Timer(length, session.rollback)
@@ -145,7 +145,7 @@ def _blocker(address: str, length: float) -> Iterator[None]:
 
 @contextmanager
 def _autovacuum(address: str) -> Iterator[None]:
-    """Within the block the server vacuums the table, slowly. Raises TimeoutError if it does not begin to."""
+    """Make the server vacuum the table slowly within the block. Raises TimeoutError if the server does not begin."""
     with psycopg.connect(address, autocommit=True) as session:
         session.execute(_SLOW_VACUUM)
         deadline = time.monotonic() + _VACUUM
@@ -181,7 +181,7 @@ def _run(
 
 @contextmanager
 def _as_before() -> Iterator[None]:
-    """Within the block no lock is taken in advance."""
+    """Take no lock in advance within the block."""
     with mock.patch.object(TableLocks, "look", lambda *_: None):
         yield
 
@@ -191,7 +191,7 @@ def _adding(count: int) -> list[str]:
 
 
 def _both(what: str, run: Callable[[], _Seen]) -> _Seen:
-    """Run the case, print what was seen beside what is seen without locks in advance, and return the former."""
+    """Run the case with and without locks in advance, print both results, and return the first."""
     ours = run()
     with _as_before():
         before = run()
@@ -208,7 +208,7 @@ def _stall(what: str, seen: _Seen, allowed: float, alone: float) -> Claim:
 
 
 def _alone(load: _Load) -> float:
-    """The clients' worst stall while nothing migrates: what the machine itself takes."""
+    """Return the clients' worst stall without a migration, which the machine itself causes."""
     seen = _Seen()
     with empty_database() as database:
         address = url(database).replace("+psycopg", "")
@@ -259,7 +259,7 @@ _KINDS = {
 
 
 def main() -> None:
-    """Measures and prints every claim; exit code 1 where one does not hold."""
+    """Measure and print every claim. Exit with 1 if one does not hold."""
     sys.exit(0 if report(list(_claims())) else 1)
 
 

@@ -1,4 +1,4 @@
-"""A claim is a ratio of two things measured in turn, so that what else the machine does hits both alike."""
+"""A claim: the ratio of two alternating measurements, so that other load on the machine affects both alike."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Claim", "claim", "report", "seconds"]
 
 @dataclass(frozen=True)
 class Claim:
-    """Two measures, as medians of their rounds, and what their ratio may be at most."""
+    """Two measurements, as medians of their rounds, and the limit of their ratio."""
 
     what: str
     ours: float
@@ -23,19 +23,19 @@ class Claim:
 
     @property
     def holds(self) -> bool:
-        """Whether the ratio is within its limit."""
+        """Return whether the ratio is within its limit."""
         return self.ratio <= self.limit
 
 
 def seconds(act: Callable[[], object]) -> float:
-    """How long the act takes."""
+    """Return the duration of the act in seconds."""
     begun = time.perf_counter()
     act()
     return time.perf_counter() - begun
 
 
 def claim(what: str, ours: Callable[[], float], other: Callable[[], float], limit: float, *, rounds: int = 7) -> Claim:
-    """Measures both in turn, after one round that does not count; the ratio is the median of the rounds' ratios."""
+    """Measure both in turn, after one round that does not count. The ratio is the median of the rounds' ratios."""
     ours(), other()
     pairs = [(ours(), other()) for _ in range(rounds)]
     mine, theirs = zip(*pairs, strict=True)
@@ -44,7 +44,7 @@ def claim(what: str, ours: Callable[[], float], other: Callable[[], float], limi
 
 
 def report(claims: Sequence[Claim]) -> bool:
-    """Prints the claims and says whether all of them hold."""
+    """Print the claims, and return whether all of them hold."""
     for each in claims:
         verdict = "holds" if each.holds else "DOES NOT HOLD"
         print(

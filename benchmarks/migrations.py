@@ -1,7 +1,8 @@
-"""`pulumi-alembic upgrade` beside a bare `alembic upgrade head` of the same 1,000 revisions, as whole commands.
+"""`pulumi-alembic upgrade` compared with a bare `alembic upgrade head` of the same 1,000 revisions.
 
-The bare one is Alembic with a plain env.py: no ledger, no manifest, no lock, no timeouts. Both commit each revision on
-its own. Needs a PostgreSQL server (PG* variables, or the development server).
+Whole commands are measured. The bare one is Alembic with a plain env.py: no ledger, no manifest, no lock, no timeouts.
+Both commit each revision separately. The benchmark needs a PostgreSQL server (PG* variables, or the development
+server).
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class Project:
 
     @classmethod
     def make(cls, folder: Path, env: str, command: tuple[str, ...], count: int) -> Project:
-        """A new project in `folder`, which does not exist yet."""
+        """Create a project in `folder`, which must not exist yet."""
         versions = folder / "migrations" / "versions"
         versions.mkdir(parents=True)
         (folder / "pyproject.toml").write_text(_PROJECT)
@@ -86,7 +87,10 @@ class Project:
         return cls(folder, command)
 
     def run(self, database: str, *command: str) -> int:
-        """The peak memory, in bytes, of its command, or of another, on a database; a failure ends the benchmark."""
+        """Run its command, or another one, on a database, and return the peak memory in bytes.
+
+        A failure ends the benchmark.
+        """
         name, *arguments = command or self.command
         process = subprocess.Popen(
             [_BIN / name, *arguments],
@@ -101,34 +105,34 @@ class Project:
         return usage.ru_maxrss * 1024
 
     def environment(self, database: str) -> dict[str, str]:
-        """What its commands are given, and nothing else that names a server."""
+        """Return the environment of its commands, without any other variable that names a server."""
         here = {name: value for name, value in environment().items() if not name.startswith("PG")}
         return here | {"DATABASE_URL": url(database), "PGOPTIONS": "-c synchronous_commit=off"}
 
     def apply_all(self) -> float:
-        """How long it takes to apply everything. The disk is left out: commits do not wait for it."""
+        """Return the time to apply everything. The disk is excluded, because commits do not wait for it."""
         with empty_database() as database:
             return seconds(partial(self.run, database))
 
     def memory(self) -> float:
-        """The peak memory of applying everything, in MB."""
+        """Return the peak memory of applying everything, in MB."""
         with empty_database() as database:
             return self.run(database) / 1e6
 
     def apply_none(self, database: str) -> float:
-        """How long it takes where everything is applied."""
+        """Return the time of a run when everything is applied already."""
         return seconds(partial(self.run, database))
 
 
 def our_project(folder: Path, count: int) -> Project:
-    """One whose env.py is ours, with its manifest."""
+    """Create a project with our env.py and a manifest."""
     made = Project.make(folder, _OUR_ENV, _OURS, count)
     made.run("", "pulumi-alembic", "manifest")
     return made
 
 
 def bare_project(folder: Path, count: int) -> Project:
-    """One whose env.py is plain Alembic's."""
+    """Create a project with plain Alembic's env.py."""
     return Project.make(folder, _BARE_ENV, _BARE, count)
 
 
@@ -145,7 +149,7 @@ def _claims(folder: Path) -> Iterator[Claim]:
 
 
 def main() -> None:
-    """Measures and prints every claim; exit code 1 where one does not hold."""
+    """Measure and print every claim. Exit with 1 if one does not hold."""
     with tempfile.TemporaryDirectory() as name:
         sys.exit(0 if report(list(_claims(Path(name)))) else 1)
 

@@ -1,6 +1,7 @@
-"""What the migrations add to a preview of this project: nothing pending, one revision concluded, and one rehearsed.
+"""The time that migrations add to a preview of this project: nothing pending, one revision analysed, and one rehearsed.
 
-Whole commands of the embedded engine. Needs a PostgreSQL server (PG* variables, or the development server).
+Whole commands of the embedded engine are measured. They need a PostgreSQL server (PG* variables, or the development
+server).
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def downgrade() -> None:
 
 @contextmanager
 def _up(stack: Stack) -> Iterator[Stack]:
-    """The stack, brought up; destroyed at the end."""
+    """Bring the stack up, and destroy it at the end."""
     try:
         stack.run(EMBEDDED, "up", "--yes", "--skip-preview")
         yield stack
@@ -91,7 +92,7 @@ def _claims(folder: Path) -> Iterator[Claim]:
 
 
 def main() -> None:
-    """Measures and prints every claim; exit code 1 where one does not hold."""
+    """Measure and print every claim. Exit with 1 if one does not hold."""
     with tempfile.TemporaryDirectory() as name:
         sys.exit(0 if report(list(_claims(Path(name)))) else 1)
 

@@ -1,7 +1,7 @@
-"""How long a definition waits for previews that rehearse: a rehearsal reads the target's schema under weak locks.
+"""The wait of a definition for previews that rehearse: a rehearsal reads the target's schema under weak locks.
 
-A session alters one table of 200 again and again, and times each in the server, while previews run one after the other.
-Needs a PostgreSQL server (PG* variables, or the development server) and its pg_dump.
+A session alters one table of 200 again and again, and measures each statement in the server, while previews run one
+after the other. The benchmark needs a PostgreSQL server (PG* variables, or the development server) and its pg_dump.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ _LONGEST = 0.05  # seconds
 _SECONDS = 10
 _TABLES = "\n".join(f"CREATE TABLE table_{number} (id int PRIMARY KEY, name text);" for number in range(200))
 
-# In the server, so that a busy client is not taken for a wait. A commit per turn: a lock is held no longer.
+# The loop runs in the server, so that a busy client does not count as a wait. Each turn commits, and so releases its
+# lock.
 _ALTERS = """
 DO $$
 DECLARE
@@ -53,7 +54,7 @@ END $$
 
 @contextmanager
 def _migrator(database: str) -> Iterator[str]:
-    """The URL of a login that owns the migrations and may do nothing else: no other is rehearsed."""
+    """Create a login that owns the migrations and has no other rights, which a rehearsal requires. Yield its URL."""
     address, name, password = url(database).replace("+psycopg", ""), database, secrets.token_hex(12)
     with psycopg.connect(address, autocommit=True) as admin:
         admin.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{password}'".encode())
@@ -68,7 +69,7 @@ def _migrator(database: str) -> Iterator[str]:
 
 
 def _longest(address: str, pause: float) -> float:
-    """The longest that the session's statement took."""
+    """Return the longest duration of the session's statement."""
     with psycopg.connect(address, autocommit=True) as session:
         session.execute(_ALTERS.format(seconds=_SECONDS, pause=pause).encode())
         [(longest,)] = session.execute("SELECT current_setting('benchmark.longest')::float").fetchall()
@@ -91,7 +92,7 @@ def _claims(address: str, admin: str, folder: Path) -> Iterator[Claim]:
 
 
 def main() -> None:
-    """Measures and prints every claim; exit code 1 where one does not hold."""
+    """Measure and print every claim. Exit with 1 if one does not hold."""
     with tempfile.TemporaryDirectory() as name, empty_database() as database, _migrator(database) as address:
         write_scripts(Path(name), _TABLES, "ALTER TABLE table_1 ADD x int")
         admin = url(database).replace("+psycopg", "")

@@ -1,8 +1,8 @@
-"""100 revisions back by what the ledger keeps, beside a bare `alembic downgrade` of the same 100.
+"""A rollback of 100 revisions with the ledger's stored scripts, compared with a bare `alembic downgrade`.
 
-Ours is what a stack's update runs in a checkout that has none of the scripts, as a process of its own: each script is
-compared with its digest, each revision is a transaction with its row in the ledger. What the preview before it finds
-out is not in it, as it is not in the bare one. Needs a PostgreSQL server (PG* variables, or the development server).
+Our measurement is the update of a stack in a checkout without the scripts, as a process: each script is compared with
+its digest, and each revision is a transaction with its row in the ledger. The preview is excluded in both measurements.
+The benchmark needs a PostgreSQL server (PG* variables, or the development server).
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _claims(folder: Path) -> Iterator[Claim]:
 
 
 def main() -> None:
-    """Measures and prints the claim; exit code 1 where it does not hold."""
+    """Measure and print the claim. Exit with 1 if it does not hold."""
     with tempfile.TemporaryDirectory() as name:
         sys.exit(0 if report(list(_claims(Path(name)))) else 1)
 

@@ -1,4 +1,4 @@
-"""Revisions in a folder, of one statement each, for benchmarks that need no project."""
+"""Revisions of one statement each in a folder, for benchmarks that need no project."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def downgrade() -> None:
 
 
 def write_scripts(folder: Path, first: str, second: str) -> None:
-    """Two scripts with these statements, and an env.py of ours, in `folder`, which may be there."""
+    """Write two scripts with these statements, and our env.py, into `folder`, which can exist."""
     _write(folder, [(FIRST, first), (SECOND, second)])
 
 
 def write_history(folder: Path, statements: Sequence[str]) -> list[str]:
-    """A script for each of the statements, in order, and an env.py of ours, in `folder`; the ids of the scripts."""
+    """Write a script for each statement, in order, and our env.py, into `folder`. Return the ids of the scripts."""
     ids = [f"20250101_{number:03}" for number in range(1, len(statements) + 1)]
     _write(folder, list(zip(ids, statements, strict=True)))
     return ids

@@ -1,4 +1,4 @@
-"""The PostgreSQL server that benchmarks use: that of the PG* variables, else the development server."""
+"""The PostgreSQL server that benchmarks use: that of the PG* variables, otherwise the development server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PROJECT = Path(__file__).parent.parent
 
 
 def environment() -> dict[str, str]:
-    """The environment here, with the server's PG* variables, and with Python keeping what it compiled, as usual."""
+    """Return this environment with the server's PG* variables. Python writes compiled files, as it does for users."""
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     server = find(_PROJECT)
     if server is None or "PGHOST" in variables:
@@ -34,7 +34,7 @@ def environment() -> dict[str, str]:
 
 
 def url(database: str) -> str:
-    """The address of a database there, as SQLAlchemy has it."""
+    """Return the address of a database on this server, in SQLAlchemy's form."""
     login = environment()
     user, password = (quote(login[name], safe="") for name in ("PGUSER", "PGPASSWORD"))
     return f"postgresql+psycopg://{user}:{password}@{login['PGHOST']}:{login.get('PGPORT', '5432')}/{database}"
@@ -46,7 +46,7 @@ def _connect(database: str) -> psycopg.Connection[tuple[object, ...]]:
 
 @contextmanager
 def empty_database() -> Iterator[str]:
-    """An empty database with the schema of the migration tables, dropped afterwards."""
+    """Create an empty database with the schema of the migration tables, and drop it afterwards."""
     name = f"benchmark_{secrets.token_hex(4)}"
     with _connect("postgres") as admin:
         admin.execute(f"CREATE DATABASE {name} TEMPLATE template0".encode())
@@ -56,5 +56,5 @@ def empty_database() -> Iterator[str]:
         yield name
     finally:
         with _connect("postgres") as admin:
-            # Not WITH (FORCE), which fails where autovacuum works there; without it, DROP DATABASE ends that itself.
+            # WITH (FORCE) would fail while autovacuum works there. Without it, DROP DATABASE ends autovacuum itself.
             admin.execute(f"DROP DATABASE {name}".encode())

@@ -1,4 +1,4 @@
-"""Stacks to measure: this project's own, and one with as many resources as asked for."""
+"""Stacks to measure: this project's own, and one with any number of resources."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EMBEDDED = str(_BIN / "pulumi-embedded")
 CLI = shutil.which("pulumi")
 _PASSPHRASE = "benchmark"  # noqa: S105 - of stacks that live for a minute
 
-# `check` is the first call that a dynamic resource's provider gets; it leaves the moment in a file.
+# `check` is the first call to a dynamic resource's provider. It records the time of the call in a file.
 _MANY = """
 from pathlib import Path
 import pulumi
@@ -60,14 +60,14 @@ _PROJECT_FILE = "name: many\nruntime: {name: python, options: {virtualenv: .venv
 
 @dataclass(frozen=True)
 class Stack:
-    """A project in a folder of its own, with one stack of the folder's name, driven by either engine."""
+    """A project in its own folder, with one stack of the folder's name, on either engine."""
 
     folder: Path
     variables: dict[str, str] = field(default_factory=dict, compare=False)
 
     @classmethod
     def of_this_project(cls, folder: Path) -> Stack:
-        """The project itself, as it is in the working tree."""
+        """Create a copy of this project, as it is in the working tree."""
         folder.mkdir(parents=True)
         for name in ("Pulumi.yaml", "__main__.py", "pyproject.toml", "migrations"):
             source = _PROJECT / name
@@ -76,7 +76,7 @@ class Stack:
 
     @classmethod
     def of_many(cls, folder: Path, count: int) -> Stack:
-        """A project with so many dynamic resources that do nothing."""
+        """Create a project with this many dynamic resources that do nothing."""
         folder.mkdir()
         (folder / "__main__.py").write_text(_MANY)
         (folder / "count").write_text(str(count))
@@ -85,7 +85,7 @@ class Stack:
 
     @classmethod
     def of_migrations(cls, folder: Path, scripts: Path, variables: dict[str, str]) -> Stack:
-        """A project with nothing but the migrations of the database at DATABASE_URL, to `many:revision`."""
+        """Create a project with only the migrations of the database at DATABASE_URL, to `many:revision`."""
         folder.mkdir()
         shutil.copytree(scripts, folder / "migrations")
         (folder / "__main__.py").write_text(_MIGRATIONS)
@@ -101,7 +101,7 @@ class Stack:
         return self
 
     def run(self, engine: str, *arguments: str) -> None:
-        """Runs a command of an engine; anything but success ends the benchmark with what was printed."""
+        """Run a command of an engine. A failure ends the benchmark with the output."""
         command = [engine, *arguments, "--stack", self.folder.name]
         if arguments[:2] == ("stack", "init"):
             command = [engine, *arguments]
@@ -112,15 +112,15 @@ class Stack:
             sys.exit(f"{' '.join(command)} failed:\n{(done.stdout + done.stderr)[-2000:]}")
 
     def up(self, engine: str, *flags: str) -> float:
-        """How long `up` takes."""
+        """Return the duration of `up` in seconds."""
         return seconds(lambda: self.run(engine, "up", "--yes", *flags))
 
     def preview(self, engine: str) -> float:
-        """How long `preview` takes."""
+        """Return the duration of `preview` in seconds."""
         return seconds(lambda: self.run(engine, "preview"))
 
     def first_call(self, engine: str) -> float:
-        """How long it takes from the command to the first provider call."""
+        """Return the time from the command to the first provider call, in seconds."""
         mark = self.folder / "first-call"
         mark.unlink(missing_ok=True)
         begun = time.time()
@@ -128,7 +128,7 @@ class Stack:
         return mark.stat().st_mtime - begun
 
     def resources(self) -> int:
-        """How many resources the state holds."""
+        """Return the number of resources in the state."""
         return len(json.loads(self._state().read_text())["checkpoint"]["latest"]["resources"])
 
     def _state(self) -> Path:
@@ -136,7 +136,7 @@ class Stack:
         return path
 
     def state_bytes(self) -> int:
-        """The size of the state file."""
+        """Return the size of the state file in bytes."""
         return self._state().stat().st_size
 
 

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of its own, on which databases are copied by the hundred."""
+"""A separate PostgreSQL server on which databases are copied by the hundred."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "o
 
 
 class Tenants:
-    """A server for whose commits nobody waits, in a folder that goes with it: its databases are copies of patterns."""
+    """A server in its own folder, whose commits do not wait for the disk. Its databases are copies of patterns."""
 
     def __init__(self, folder: Path, binaries: Binaries, settings: Mapping[str, str]) -> None:
         self._cluster = Cluster(folder, binaries, Account.for_new_server())
@@ -33,7 +33,7 @@ class Tenants:
 
     @classmethod
     def at(cls, folder: Path, settings: Mapping[str, str] = MappingProxyType({})) -> Tenants:
-        """A new one in `folder`, of this project's binaries, with `settings` beside those of each."""
+        """Create a server in `folder`, with this project's binaries. `settings` are added to the common ones."""
         place = Place.of(Path(__file__).parent.parent)
         with place.locked():
             binaries = binaries_for_new_server(place, print)
@@ -43,7 +43,7 @@ class Tenants:
 
     def __enter__(self) -> Tenants:
         self._cluster.start(self._port)
-        # Where the projects' own commands look.
+        # The projects' own commands read these variables.
         login = {"PGHOST": HOST, "PGPORT": str(self._port), "PGUSER": ADMIN, "PGPASSWORD": self._password}
         os.environ.update(login)
         return self
@@ -52,11 +52,11 @@ class Tenants:
         self._cluster.stop()
 
     def url(self, database: str) -> str:
-        """The address of a database there."""
+        """Return the address of a database on this server."""
         return f"postgresql://{ADMIN}:{self._password}@{HOST}:{self._port}/{database}"
 
     def pattern(self) -> str:
-        """A new database that has the schema of the migration tables, and nothing else."""
+        """Create a database with only the schema of the migration tables, and return its name."""
         name = f"pattern_{secrets.token_hex(3)}"
         with self._admin() as admin:
             admin.execute(f"CREATE DATABASE {name} TEMPLATE template0".encode())
@@ -65,17 +65,17 @@ class Tenants:
         return name
 
     def copies(self, number: int, of: str) -> list[str]:
-        """So many new databases, all alike."""
+        """Create this many equal databases, and return their names."""
         names = [f"tenant_{secrets.token_hex(3)}_{each:04}" for each in range(number)]
         with self._admin() as admin:
-            # Half as long as by the WAL, which is what there is before PostgreSQL 15.
+            # This takes half as long as a copy through the WAL, which is the only way before PostgreSQL 15.
             strategy = "STRATEGY file_copy" if admin.info.server_version >= 150000 else ""
             for name in names:
                 admin.execute(f"CREATE DATABASE {name} TEMPLATE {of} {strategy}".encode())
         return names
 
     def drop(self, names: list[str]) -> None:
-        """These are gone."""
+        """Drop these databases."""
         with self._admin() as admin:
             for name in names:
                 admin.execute(f"DROP DATABASE {name}".encode())

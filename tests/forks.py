@@ -1,7 +1,7 @@
-"""Starts clients quickly: one process has everything loaded, and every run is a fork of it.
+"""Start clients quickly: one process has loaded everything, and every run is a fork of it.
 
-Each line of its standard input is a run, as JSON. The answers are two lines: the fork, and its exit code, negative for
-a signal.
+Each line of its standard input is a run, as JSON. It answers with two lines: the fork's pid, and its exit code,
+negative for a signal.
 """
 
 import json
@@ -18,14 +18,14 @@ PROJECT = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended: a negative code is the signal that killed it."""
+    """The result of a run. A negative code is the signal that killed it."""
 
     code: int
     output: str
 
 
 class Launcher:
-    """The process that the runs are forks of: `module` calls `serve`."""
+    """The process whose forks are the runs. Its `module` calls `serve`."""
 
     def __init__(self, module: str, **environment: str) -> None:
         self._process = subprocess.Popen(
@@ -38,7 +38,7 @@ class Launcher:
         )
 
     def start(self, run: dict[str, Any], on_started: Callable[[int], object] = lambda pid: None) -> int:
-        """Have it run, and return the exit code."""
+        """Start a run, and return its exit code."""
         assert self._process.stdin and self._process.stdout
         self._process.stdin.write(json.dumps(run) + "\n")
         self._process.stdin.flush()
@@ -50,7 +50,7 @@ class Launcher:
 
 
 def serve(client: Callable[[dict[str, Any]], object]) -> None:
-    """Call `client` in a fork for each line of standard input; it ends the fork."""
+    """Call `client` in a fork for each line of standard input. `client` ends the fork."""
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:
@@ -61,7 +61,7 @@ def serve(client: Callable[[dict[str, Any]], object]) -> None:
 
 
 def redirect(output: str) -> None:
-    """Let what this process prints go to the file `output`."""
+    """Redirect the output of this process to the file `output`."""
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(file, 1)
     os.dup2(file, 2)

@@ -1,4 +1,4 @@
-"""The JSON documents of the commands, read as their schemas in the package say."""
+"""The JSON documents of the commands, validated by their schemas in the package."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ SCHEMAS = Path(pulumi_alembic.__file__).parent / "schemas"
 
 
 def read(command: str, text: str) -> Any:
-    """The document that a command printed; it fits the command's schema."""
+    """Return the document that a command printed, after validation by the command's schema."""
     document = json.loads(text)
     schema = json.loads((SCHEMAS / f"{command}.schema.json").read_text())
     jsonschema.validate(document, schema, format_checker=jsonschema.FormatChecker())

@@ -1,10 +1,11 @@
-"""Python commands as forks of one process that has the libraries loaded, which takes longer than most of them.
+"""Python commands as forks of one process that has loaded the libraries.
 
-`make test` starts the commands of the acceptance tests so, and the programs and plugins of every engine. Each is a
-process of its own in `make test-all`, and in tests that are about processes: they use the fixture `processes`.
+Loading takes longer than most commands. `make test` starts the commands of the acceptance tests so, and the programs
+and plugins of every engine. In `make test-all`, and in tests of processes, which use the fixture `processes`, each is a
+separate process.
 
-`python -m tests.loaded SOCKET` starts that process. A client sends it the command and three file descriptors; the
-answers are the fork and, when it ends, its exit code, negative for a signal.
+`python -m tests.loaded SOCKET` starts that process. A client sends it the command and three file descriptors. The
+answers are the fork's pid and, when it ends, its exit code, negative for a signal.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def can_be_a_fork(command: Sequence[str | Path], environment: Mapping[str, str])
 
 
 def _settings(environment: Mapping[str, str]) -> dict[str, str]:
-    """What the variables tell an interpreter that begins, but for what a fork can still do."""
+    """Return the settings of an interpreter's start, except those that a fork can still change."""
     can_follow = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
     return {name: value for name, value in environment.items() if name.startswith("PYTHON") and name not in can_follow}
 
@@ -67,7 +68,7 @@ def _is_python(program: Path) -> bool:
 
 
 class Started:
-    """A fork, with what is used of `subprocess.Popen`."""
+    """A fork, with the used part of the interface of `subprocess.Popen`."""
 
     def __init__(
         self, command: Sequence[str | Path], folder: Path, environment: Mapping[str, str], files: Sequence[int]
@@ -85,21 +86,21 @@ class Started:
         socket.send_fds(self._answers, [b" "], files)
         self._answers.sendall(json.dumps(request).encode())
         self._answers.shutdown(socket.SHUT_WR)
-        # Unbuffered: the exit code stays for those who wait.
+        # Unbuffered, so that the exit code stays in the socket for waiting callers.
         self.pid = int(self._answers.makefile("rb", 0).readline())
 
     def poll(self) -> int | None:
-        """The exit code; None while it runs."""
+        """Return the exit code, or None while the fork runs."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.wait(0)
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        """The exit code, when it has ended."""
+        """Wait for the end, and return the exit code."""
         if self.returncode is None:
             if not select.select([self._answers], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired(self.args, timeout or 0)
-            # Several threads may wait.
+            # Several threads can wait.
             self.returncode = int(self._answers.recv(16, socket.MSG_PEEK) or -signal.SIGKILL)
         return self.returncode
 
@@ -108,7 +109,7 @@ class Started:
             os.kill(self.pid, signal.SIGKILL)
 
     def communicate(self) -> None:
-        """Wait for the end; what it printed is dropped."""
+        """Wait for the end, and drop the output."""
         for stream in (self.stdin, self.stdout, self.stderr):
             if stream:
                 stream.close()
@@ -116,7 +117,7 @@ class Started:
 
 
 def start(command: Sequence[str], folder: Path, stdin: int) -> Started | subprocess.Popen[str]:
-    """Start a program or a plugin of an engine, in the place of `pulumi_embedded.processes.interpreters.start`."""
+    """Start a program or a plugin of an engine, as a substitute for `pulumi_embedded.processes.interpreters.start`."""
     variables = environment() or os.environ
     if not can_be_a_fork(command, variables):
         return start_process(command, folder, stdin)
@@ -164,7 +165,7 @@ def run(
 
 
 def load() -> None:
-    """Start the process of this test run that has the libraries loaded, unless it runs."""
+    """Start the process of this test run that has loaded the libraries, unless it is running."""
     path = Path(os.environ[SOCKET])
     with path.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -173,11 +174,11 @@ def load() -> None:
 
 
 def main() -> None:
-    """Load and listen; then go on in the background, until the folder of the socket is removed."""
+    """Load the libraries and listen, then continue in the background until the folder of the socket is removed."""
     _load()
     path = Path(sys.argv[1])
     listener = socket.socket(socket.AF_UNIX)
-    # Under its name it is there when it listens.
+    # The socket has its final name only when it listens.
     listener.bind(f"{path}-new")
     listener.listen(64)
     Path(f"{path}-new").rename(path)
@@ -223,7 +224,7 @@ def _serve(client: socket.socket) -> None:
     if pid == 0:
         client.close()
         _become(request, files)
-    # As soon as the client knows the fork, it can signal its group.
+    # As soon as the client knows the fork, it can send signals to the fork's group.
     with contextlib.suppress(OSError):
         os.setpgid(pid, pid)
     for file in files:
@@ -235,7 +236,7 @@ def _serve(client: socket.socket) -> None:
 
 
 def _become(request: dict[str, Any], files: Sequence[int]) -> NoReturn:
-    """Be the process that the command would be."""
+    """Turn this process into the process of the command."""
     os.setpgid(0, 0)
     for number, file in enumerate(files):
         os.dup2(file, number)
@@ -262,7 +263,7 @@ def _become(request: dict[str, Any], files: Sequence[int]) -> NoReturn:
 
 
 def _run(program: str, *arguments: str) -> int:
-    """Run the script, or what the Python is told with the options that the engine uses."""
+    """Run the script, or the arguments of a Python with the options that the engine uses."""
     options, module, words = set[str](), "", [*arguments]
     if not Path(program).name.startswith("python"):
         words = [program, *words]

@@ -196,7 +196,7 @@ def copied(folder: Path) -> Path:
 
 
 def environment_of(project: Path, binaries: Binaries) -> dict[str, str]:
-    """What `. .venv/bin/activate` and `export PULUMI_STACK=dev PULUMI_CONFIG_PASSPHRASE=` leave a user."""
+    """Return the variables that `. .venv/bin/activate` and the export of the page's stack and passphrase leave."""
     return {
         **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
         "PATH": f"{project}/.venv/bin:{Path(sys.executable).parent}:{os.environ['PATH']}:{binaries.folder}",

@@ -1,4 +1,4 @@
-"""The history that the faults happen to, the runs, and what is so after every one of them."""
+"""The history that the faults strike, the runs, and the checks after each of them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SCRIPTS = [
         ["op.execute('DROP SEQUENCE s')", "op.execute('DROP TABLE t')"],
     ),
     (
-        # Run twice, or half, it shows.
+        # A second or a partial run of this script is visible.
         [
             "op.execute('INSERT INTO t SELECT g, 0 FROM generate_series(1, 300) g')",
             "op.execute('UPDATE t SET n = n + 1')",
@@ -75,7 +75,7 @@ SELECT (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database =
 
 
 def write_history(directory: Path) -> Path:
-    """The campaign's scripts, env.py and manifest."""
+    """Write the campaign's scripts, env.py and manifest."""
     (directory / "versions").mkdir(parents=True)
     (directory / "env.py").write_text(ENV)
     for number, (up, down) in enumerate(SCRIPTS):
@@ -93,7 +93,7 @@ def write_history(directory: Path) -> Path:
 
 
 class Launcher(forks.Launcher):
-    """The process that clients are forks of."""
+    """The process whose forks are the clients."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__("tests.faults.launcher", PGSSLMODE="disable", PGGSSENCMODE="disable")
@@ -107,7 +107,7 @@ class Launcher(forks.Launcher):
 
 @dataclass(frozen=True)
 class Site:
-    """A database that the campaign begins anew for each fault."""
+    """A database that the campaign resets before each fault."""
 
     database: Database
     target: Target
@@ -127,7 +127,7 @@ class Site:
         return connection
 
     def empty(self) -> None:
-        """As before the first revision."""
+        """Reset the database to its content before the first revision."""
         with self.as_owner() as owner:
             owner.execute(
                 "SET client_min_messages = warning; DROP TABLE IF EXISTS app.other, app.t; "
@@ -140,7 +140,7 @@ class Site:
         return self.target.url.replace(f":{self.database.server.port}/", f":{port}/")
 
     def facts(self) -> list[str]:
-        """The schema, the rows and the heads, as lines."""
+        """Return the schema, the rows and the heads, as lines."""
         with self.as_owner() as owner:
             found = [fact for (fact,) in owner.execute(FACTS.encode())]
             if owner.execute("SELECT to_regclass('app.t') IS NOT NULL").fetchone() == (True,):
@@ -152,14 +152,14 @@ class Site:
             return owner.execute(APPLIED.encode()).fetchall()
 
     def deserted(self) -> bool:
-        """Whether no session and no advisory lock is left."""
+        """Return whether no session and no advisory lock is left."""
         with self.database.connect() as admin:
             return admin.execute(LEFT.encode()).fetchone() == (0,)
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """A run, what comes before it, and what the ledger says of it in the end."""
+    """A run, the revision before it, and the final content of the ledger."""
 
     before: str | None
     run: dict[str, Any]
@@ -178,12 +178,15 @@ SCENARIOS = {
 
 
 Strike = Callable[[Striker, Way, int], bool]
-"""Does the fault, given the striker, the connection and the client's process; True where the connection goes on."""
+"""Causes the fault, given the striker, the connection and the client's process.
+
+Returns whether the connection continues.
+"""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens at one statement of one scenario: at the one of this number, or the first that is `planned`."""
+    """The event at one statement of a scenario: at the statement with this number, or at the first `planned` one."""
 
     scenario: str
     kind: str
@@ -206,7 +209,7 @@ class Campaign:
         self._clean: dict[str, tuple[list[str], list[str]]] = {}
 
     def clean(self, name: str) -> tuple[list[str], list[str]]:
-        """The statements of a run that nothing happens to, and the facts after it."""
+        """Return the statements of an undisturbed run, and the facts after it."""
         if name not in self._clean:
             with self._striker() as striker:
                 self._before(self.scenarios[name])
@@ -219,9 +222,10 @@ class Campaign:
         return self._clean[name]
 
     def survives(self, fault: Fault, strike: Strike, mend: Callable[[], object] = lambda: None) -> str | None:
-        """Empty where all is well after the fault and one more run; else what is not. `mend` comes between the two.
+        """Return an empty text if all is well after the fault and one more run, otherwise the problem.
 
-        None where the run ended before that statement: a batch more or less is a matter of time.
+        `mend` is called between the two runs. The result is None if the run ended before that statement, because the
+        number of batches depends on timing.
         """
         scenario = self.scenarios[fault.scenario]
         _, facts = self.clean(fault.scenario)
@@ -249,7 +253,7 @@ class Campaign:
         return self.beside() and f"{at}: {self.beside()} after {first} and {again}"
 
     def beside(self) -> str:
-        """What is not well outside of the database, once the next run has ended."""
+        """Return a problem outside the database after the next run, or an empty text."""
         return ""
 
     def _before(self, scenario: Scenario) -> None:

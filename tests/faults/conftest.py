@@ -17,7 +17,7 @@ Count = Callable[..., None]
 
 
 def share(faults: Sequence[Fault], number: int, of: int) -> list[Fault]:
-    """This share of all faults, in the order in which `make test` draws them."""
+    """Return this share of all faults, in the order in which `make test` draws them."""
     chosen = list(faults) if ALL else random.Random(7).sample(faults, len(faults))
     return chosen[number::of]
 
@@ -36,15 +36,15 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def campaign(server: Server, scripts: Path, launcher: Launcher) -> Campaign:
-    """On the run's server; the database ends with it."""
+    """A campaign on the run's server. The database ends with the server."""
     return Campaign(Site.new(Database(server, fresh_name()), scripts), launcher)
 
 
 @pytest.fixture
 def count(record_property: Callable[[str, object], None]) -> Count:
-    """Takes what became of each fault, counts, and fails the test where one was not survived.
+    """Return a function that counts the outcomes of faults, and fails the test if one was not survived.
 
-    `make test` goes on until the number of faults `drawn` has happened: some runs end before the statement of a fault.
+    `make test` continues until `drawn` faults have happened, because some runs end before the statement of a fault.
     """
 
     def count(outcomes: Iterable[str | None], drawn: int | None = None) -> None:

@@ -1,7 +1,7 @@
-"""Clients as forks of one process, as tests.forks starts them.
+"""Clients as forks of one process, which tests.forks starts.
 
-A run has `arguments` of `pulumi-alembic`, or a `target` to migrate to in whichever direction, after a backup into the
-folder `backup` where there is one; `directory`, `url`, `output` (a file).
+A run has `directory`, `url` and `output` (a file). It also has `arguments` of `pulumi-alembic`, or a `target` to
+migrate to, up or down. With a folder `backup` the run makes a backup first.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-# What a run imports late, imported once.
+# Modules that a run imports late, imported once.
 import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401
 
 from pulumi_alembic.backups import restore, taking  # noqa: F401

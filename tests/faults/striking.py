@@ -1,7 +1,7 @@
-"""A way to the server that counts what is asked of it and, at the planned statement, strikes.
+"""A proxy to the server that counts the statements and, at the planned one, strikes.
 
-Statements are counted over all connections, from 1, by the protocol's own messages: a query, or the Sync behind a
-statement with parameters. A connection that only looks on (`alembic watch`) is passed on and not counted, so that the
+Statements are counted over all connections, from 1, by the protocol's own messages: a query, or the Sync after a
+statement with parameters. A connection that only observes (`alembic watch`) is forwarded and not counted, so that the
 same run has the same numbers each time.
 """
 
@@ -23,7 +23,7 @@ Planned = Callable[[list[str]], bool]
 
 @dataclass
 class Way:
-    """One connection: both sockets, the server's process, and what of either side is not yet a whole message."""
+    """One connection: both sockets, the server's process, and the incomplete messages of both sides."""
 
     client: socket.socket
     server: socket.socket
@@ -43,10 +43,11 @@ class Way:
 
 @dataclass
 class Striker:
-    """Passes everything on; at the first statement of which `planned` says so, given those so far, calls `strike(way)`.
+    """Forwards everything, and calls `strike(way)` at the first statement for which `planned` returns true.
 
-    `before`: the server has not got the statement. `during`: it has just got it. `after`: it has answered, and the
-    client has not. Where `strike` returns True the connection goes on, else it is cut.
+    `planned` gets the statements so far. The moment `before` means that the server has not received the statement,
+    `during` that it has just received it, and `after` that it has answered and the client has not received the answer.
+    If `strike` returns True, the connection continues, otherwise it is cut.
     """
 
     host: str
@@ -74,7 +75,7 @@ class Striker:
         self.end_all()
 
     def end_all(self) -> None:
-        """Cut every connection there is."""
+        """Cut every connection."""
         for way in self.ways:
             way.end()
 
@@ -105,7 +106,7 @@ class Striker:
         way.end()
 
     def _ask(self, way: Way) -> bool:
-        """Pass on what the client sent, up to each end of a statement; False where the connection ends."""
+        """Forward the client's data, up to each end of a statement. Return False if the connection ends."""
         received = way.client.recv(65536)
         way.asked += received
         if not received:
@@ -126,7 +127,7 @@ class Striker:
             if strikes and self.moment == "after":
                 way.held = []
             with suppress(OSError):
-                # A server that has ended has still said why.
+                # A server that has ended can still have sent the reason.
                 way.server.sendall(message)
             if strikes and self.moment == "during" and not self.strike(way):
                 return False
@@ -138,7 +139,7 @@ class Striker:
 
     @staticmethod
     def _pass_rows(way: Way) -> None:
-        """Those of a COPY are no statement, and its end is none."""
+        """Forward the rows of a COPY and its end, which are no statements."""
         while way.asked[:1] in (b"d", b"c", b"f") and len(way.asked) >= 5:
             end = 1 + int(struct.unpack("!I", way.asked[1:5])[0])
             if len(way.asked) < end:
@@ -163,7 +164,7 @@ class Striker:
         return True
 
     def _follow(self, way: Way, received: bytes) -> bool:
-        """Whether the server is ready for the next statement, as far as it has answered."""
+        """Return whether the server is ready for the next statement, according to its answers."""
         way.answered += received
         ready = False
         while len(way.answered) >= 5 and len(way.answered) > (length := struct.unpack("!I", way.answered[1:5])[0]):
@@ -184,7 +185,7 @@ class Striker:
 
 
 def _end_of_statement(messages: bytes) -> int:
-    """Behind the first query or Sync in these messages; 0 where there is none, whole."""
+    """Return the position after the first complete query or Sync in these messages, or 0 without one."""
     start = 0
     while len(messages) >= start + 5:
         end = start + 1 + int(struct.unpack("!I", messages[start + 1 : start + 5])[0])
@@ -197,7 +198,7 @@ def _end_of_statement(messages: bytes) -> int:
 
 
 def _text(message: bytes) -> str:
-    """The statement's text; empty where it runs one that was prepared."""
+    """Return the statement's text, or an empty text if it executes a prepared statement."""
     body = message[5:] if message[:1] in b"QP" else b""
     text = body.split(b"\0")[0 if message[:1] == b"Q" else 1] if body else b""
     return " ".join(text.decode(errors="replace").split())

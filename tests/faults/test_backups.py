@@ -1,6 +1,6 @@
-"""Whatever dies at a statement of a backup or a restore: the next run ends in the right place, and no row is missing.
+"""A process can die at any statement of a backup or a restore: the next run ends in the right state, with every row.
 
-The statements of pg_dump are among them. A draw of the faults is run; `make test-all` runs all of them.
+The statements of pg_dump are among them. The tests run a draw of the faults, and `make test-all` runs all of them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ CREATE TABLE IF NOT EXISTS app.stray (t int REFERENCES app.t)
 
 
 class Backups(Campaign):
-    """`backup` is an update that makes one before it goes back; `restore` is that of one to REVISIONS[3]."""
+    """The scenario `backup` is a downgrade with a backup before it.
+
+    The scenario `restore` restores a backup at REVISIONS[3].
+    """
 
     def __init__(self, site: Site, launcher: Launcher, kept: Path) -> None:
         self._kept = kept
@@ -39,7 +42,7 @@ class Backups(Campaign):
         super().__init__(site, launcher, {"backup": Scenario(HEAD, run, back.applied)})
 
     def restoring(self) -> Campaign:
-        """The same on a database that has a backup, and to which much has happened since."""
+        """Return the campaign `restore`, on a database that has a backup and has changed much since."""
         self.site.empty()
         url, kept = self.site.target.url, self._kept / "restore"
         directory = str(self.site.target.directory)
@@ -53,7 +56,7 @@ class Backups(Campaign):
         return self
 
     def beside(self) -> str:
-        """No backup is half there, and each is whole."""
+        """Return the name of an incomplete backup, or the first error of a backup."""
         for kept in self._kept.iterdir():
             if partial := [each.name for each in kept.iterdir() if each.name.startswith(".")]:
                 return f"there is {partial[0]}"
@@ -95,7 +98,10 @@ def test_whatever_dies_while_a_backup_is_made_or_restored(number: int, backups: 
 
 
 def test_the_copying_of_rows_is_among_what_is_struck(backups: Campaign) -> None:
-    """By pg_dump, which has connections of its own, and by the restore, whose rows are no statements."""
+    """pg_dump copies rows over its own connections.
+
+    The rows of the restore are no statements, but their COPY is one.
+    """
     [name] = backups.scenarios
     statements, _ = backups.clean(name)
     copied = [each for each in statements if each.startswith("COPY app.t ")]

@@ -1,4 +1,4 @@
-"""The client, its session or its network dies at a statement of the start from a baseline: the next run ends right."""
+"""The client, its session or its network dies at a statement of a start from a baseline: the next run succeeds."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ DROP TYPE IF EXISTS app.mood
 
 
 class EmptySite(Site):
-    """A database that nobody made anything in but revisions."""
+    """A database in which only revisions have created objects."""
 
     def empty(self) -> None:
         with self.as_owner() as owner:
@@ -45,7 +45,7 @@ class EmptySite(Site):
 
 @pytest.fixture(scope="module")
 def baseline(server: Server, launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Campaign:
-    """Three revisions, of which a baseline covers two."""
+    """Three revisions, two of which a baseline covers."""
     directory = tmp_path_factory.mktemp("baseline") / "migrations"
     write(directory)
     site = EmptySite.new(Database(server, fresh_name()), directory)

@@ -1,6 +1,6 @@
-"""The client, its session or its network dies at every statement; the next run ends in the right place.
+"""The client, its session or its network dies at every statement: the next run ends in the right state.
 
-A draw of the faults is run; `make test-all` runs all of them.
+The tests run a draw of the faults, and `make test-all` runs all of them.
 """
 
 from __future__ import annotations
@@ -80,13 +80,13 @@ def test_whatever_dies_at_whichever_statement_the_next_run_ends_in_the_right_pla
 
 
 def final_heads(statements: list[str]) -> bool:
-    """That behind the last revision: each but the first updates the version."""
+    """Find the read of the heads after the last revision. Each revision but the first updates the version."""
     updates = sum(each.startswith("UPDATE migrations.alembic_version") for each in statements)
     return statements[-1].startswith("SELECT version_num") and updates == len(REVISIONS) - 1
 
 
 def begin(statements: list[str]) -> bool:
-    """That of the second revision, which has a lock_timeout with it and is not psycopg's own."""
+    """Find the BEGIN of the second revision, which sets a lock_timeout, unlike psycopg's own BEGIN."""
     return statements[-1].startswith("BEGIN; SET LOCAL") and f"'{REVISIONS[0]}'" in " ".join(statements)
 
 
@@ -96,6 +96,6 @@ def begin(statements: list[str]) -> bool:
 def test_a_connection_cut_where_a_revision_begins_or_all_is_done_fails_no_run(
     planned: Planned, moment: str, campaign: Campaign, count: Count
 ) -> None:
-    """The run goes on by itself, on another connection: with the revision, or with reading the heads."""
+    """The run itself continues on another connection: with the revision, or with the read of the heads."""
     outcome = campaign.survives(Fault("upgrade", "the connection is cut", moment, planned=planned), cut)
     count([str(campaign.first) if outcome == "" and campaign.first.code else outcome])

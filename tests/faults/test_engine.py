@@ -1,6 +1,6 @@
-"""The embedded engine's own `up`: engine or plugin is killed at a statement; the next `up` ends in the right place.
+"""The embedded engine's `up`: engine or plugin is killed at a statement, and the next `up` ends in the right state.
 
-A draw of the faults is run; `make test-all` runs all of them.
+The tests run a draw of the faults, and `make test-all` runs all of them.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from tests.postgres.alembic.waiting import until
 SHARES = 8 if ALL else 1
 DRAWN = 1
 EVERY = 4
-"""Each fault costs two runs of a whole engine: so every fourth statement."""
+"""Each fault costs two runs of a whole engine, so only every fourth statement is struck."""
 
 MORE = 14
-"""Statements of an `up` beside those of the command: it looks, and then does what the command does."""
+"""Additional statements of an `up`: it reads the database, and then does the same as the command."""
 
 UP = "up --yes --skip-preview --stack dev"
 PROGRAM = """
@@ -40,7 +40,7 @@ pulumi.export("revision", Migrations("schema", url=pulumi.Config().require("url"
 
 
 class Stack:
-    """A stack whose one resource is the schema, in a folder."""
+    """A stack in a folder, whose only resource is the schema."""
 
     def __init__(self, folder: Path, scripts: Path) -> None:
         self.folder = folder
@@ -62,7 +62,7 @@ class Stack:
         return [Path(sys.executable).with_name("pulumi-embedded"), "--non-interactive", *command.split()]
 
     def start(self, command: str) -> subprocess.Popen[str]:
-        """Start it as a process of its own, whose plugins are found below it."""
+        """Start a command in its own process, so that its plugins are found below it."""
         return subprocess.Popen(
             self.line(command),
             cwd=self.folder,
@@ -79,13 +79,13 @@ class Stack:
         return Ended(done.returncode, done.stdout + done.stderr)
 
     def at(self, url: str) -> Stack:
-        """The same stack, whose next update goes to this address."""
+        """Return the same stack, whose next update goes to this address."""
         assert self.run(f"config set url {url} --stack dev").code == 0
         return self
 
 
 def plugins(engine: int) -> list[int]:
-    """The processes below the engine that are dynamic providers."""
+    """Return the dynamic providers among the processes below the engine."""
     found = []
     for child in Path(f"/proc/{engine}/task").glob("*/children"):
         with suppress(OSError):

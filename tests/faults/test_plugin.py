@@ -1,7 +1,7 @@
 """The connection of the postgresql plugin is cut at a statement of a create, an update or a delete.
 
-After the failed update the state says what the server has: the next `up` succeeds, the login logs in, a refresh finds
-nothing, and no membership is left over. A draw of the faults is run; `make test-all` runs all of them.
+After the failed update the state matches the server. The next `up` succeeds, the login logs in, a refresh finds
+nothing, and no membership is left over. The tests run a draw of the faults, and `make test-all` runs all of them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ UNION ALL SELECT datname::text FROM pg_database WHERE starts_with(datname, %(nam
 
 @dataclass
 class Program:
-    """Every type of resource of the plugin; `verb` says what the next update does."""
+    """Every type of resource of the plugin. `verb` is the operation of the next update."""
 
     name: str
     admin: str
@@ -83,10 +83,10 @@ class Program:
             login=True,
             password=self.passwords["lone"],
         )
-        # From 16 on the maker of a role is a member with the admin option, which is read as a change.
+        # From 16 on the creator of a role is a member with the admin option, which a refresh reads as a change.
         add(postgresql.GrantRole, "membership", role=self.admin, grant_role=login, ignore=["withAdminOption"])
         database = add(postgresql.Database, "database", name=self.name, connection_limit=20 if changed else 10).name
-        # Another role's, for which the plugin becomes a member of that role and leaves it again.
+        # A database of another role. The plugin becomes a member of that role, and leaves it again.
         add(postgresql.Database, "owned", name=f"{self.name}_owned", owner=owner)
         add(
             postgresql.Database,
@@ -130,7 +130,7 @@ class Program:
 
 
 class Stack:
-    """A stack of `Program` on the run's server, by way of the striker."""
+    """A stack of `Program` on the run's server, connected through the striker."""
 
     def __init__(self, folder: Path, server: Server, striker: Striker) -> None:
         self.server, self.striker = server, striker
@@ -147,14 +147,17 @@ class Stack:
         }
 
     def run(self, verb: str) -> list[str]:
-        """An undisturbed update; its statements."""
+        """Run an undisturbed update, and return its statements."""
         self.program.verb = verb
         self.striker.statements.clear()
         self.engine.up()
         return list(self.striker.statements)
 
     def survives(self, verb: str, moment: str, number: int) -> str | None:
-        """Empty if all is well after the fault and one more update, else what is not; None if no fault happened."""
+        """Return an empty text if all is well after the fault and one more update, otherwise the problem.
+
+        None without a fault.
+        """
         self.program.verb = verb
         striker = self.striker
         striker.statements.clear()
@@ -164,7 +167,7 @@ class Stack:
             self.engine.up(expect_failure=True)
             failed = True
         except UnexpectedResult:
-            # The plugin found out that the step had been done.
+            # The plugin detected that the step had been done.
             failed = False
         finally:
             striker.planned = lambda statements: False
@@ -182,7 +185,7 @@ class Stack:
         return "".join(f"{at}: {found}" for found in self._after())
 
     def _against_the_server(self) -> str:
-        """Whether a name in the state is of something that is not there."""
+        """Return the names in the state whose objects do not exist on the server, as a problem."""
         with Database(self.server, "postgres").connect() as admin:
             present = {name for (name,) in admin.execute(PRESENT, {"name": self.program.name})}
         stated = {
@@ -232,7 +235,7 @@ def test_after_a_failed_step_the_state_says_what_the_server_has(
         mine = sorted(chosen[share::SHARES], key=lambda fault: VERBS.index(fault[0]))
 
         def outcomes() -> Iterator[str | None]:
-            # One stack after the other goes through its life: what no fault is planned for is done undisturbed.
+            # Each stack goes through its life. Operations without a planned fault run undisturbed.
             lives: list[list[tuple[str, str, int]]] = [[]]
             by_verb = {verb: [fault for fault in mine if fault[0] == verb] for verb in VERBS}
             while any(by_verb.values()):

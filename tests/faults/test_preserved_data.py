@@ -1,6 +1,6 @@
 """A process can die at any statement while rows are preserved or restored: the next run continues, with every row.
 
-A draw of the statements is struck; `make test-all` strikes all of them.
+The tests strike a draw of the statements, and `make test-all` strikes all of them.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Kept:
         return self.launcher.run(on_started, **known)  # type: ignore[arg-type]
 
     def wrong(self, target: str) -> str:
-        """What is not as it is to be at `target`."""
+        """Return the differences from the expected content at `target`."""
         if read_revision(self.site.target.url) != target:
             return f"at {read_revision(self.site.target.url)}"
         with connect(self.site.target.url) as connection:
@@ -82,7 +82,7 @@ class Kept:
             return "" if (found, kept) == (self.digest, []) else f"{found}, kept: {kept}"
 
     def statements(self, before: str, after: str) -> int:
-        """How many a run has that nothing happens to; it is at `before` again."""
+        """Return the number of statements of an undisturbed run. Afterwards the database is at `before` again."""
         if after in self._statements:
             return self._statements[after]
         self.run(before)
@@ -96,7 +96,7 @@ class Kept:
         return self._statements[after]
 
     def survives(self, kind: str, before: str, after: str, number: int) -> str | None:
-        """Empty where all is well after a strike at that statement, after one more run, and after the way back."""
+        """Return an empty text if all is well after a strike at that statement, one more run, and the reverse run."""
         self.run(before)
         started: Future[int] = Future()
         server = self.site.database.server

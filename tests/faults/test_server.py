@@ -1,6 +1,6 @@
-"""The server stops, or its disk is full, at a statement of a run; the next run ends in the right place.
+"""The server stops, or its disk is full, at a statement of a run: the next run ends in the right state.
 
-A draw of the faults is run; `make test-all` runs all of them.
+The tests run a draw of the faults, and `make test-all` runs all of them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ SHARES = 8 if ALL else 1
 STOPS = 1
 FULL = 1
 EVERY = 5
-"""A server takes a second to stop and to come back: so every fifth statement, and all where the disk is full."""
+"""A server takes a second to stop and to start, so every fifth statement is struck.
+
+With a full disk, all are struck.
+"""
 
 SIGNALS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 SIZE = "2m"
@@ -36,7 +39,7 @@ SIZE = "2m"
 
 @pytest.fixture(scope="module")
 def cluster(run_folder: Path, binaries: Binaries) -> Iterator[ThrowawayCluster]:
-    """A server of these tests' own, whose commits are on the disk when it says so."""
+    """A server for these tests, whose commits are on the disk when it confirms them."""
     made = create_cluster(run_folder, binaries, {"synchronous_commit": "on", "fsync": "on", "full_page_writes": "on"})
     yield made
     made.cluster.stop()
@@ -83,7 +86,7 @@ def test_a_server_that_stops_and_comes_back_at_whichever_statement(
 
 @pytest.fixture(scope="module")
 def small(run_folder: Path) -> Iterator[Path]:
-    """A disk of its own, of two megabytes."""
+    """A separate disk of two megabytes."""
     if os.geteuid() != 0 or shutil.which("mount") is None:
         pytest.skip("only root can mount the small disk of the disk-full tests")
     folder = Path(tempfile.mkdtemp(prefix="disk-", dir=run_folder))
@@ -98,12 +101,12 @@ def small(run_folder: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def crowded(small: Path, cluster: ThrowawayCluster, scripts: Path, launcher: Launcher) -> Iterator[Campaign]:
-    """Tables and indexes are made in a tablespace on the small disk."""
+    """A campaign whose tables and indexes are in a tablespace on the small disk."""
     own, space = cluster.cluster, small / "space"
     space.mkdir(mode=0o700)
     own.account.own(space)
     own.stop()
-    # A tablespace is the superuser's to make, as whom nobody can log in.
+    # Only the superuser can create a tablespace, and no login can become the superuser.
     for statement in (f"CREATE TABLESPACE small LOCATION '{space}'\n", "GRANT CREATE ON TABLESPACE small TO PUBLIC\n"):
         single_user = ("--single", "-D", own.data, "-c", "exit_on_error=true", "postgres")
         done = own.account.run(own.binaries.program("postgres"), *single_user, stdin=statement)
@@ -113,7 +116,7 @@ def crowded(small: Path, cluster: ThrowawayCluster, scripts: Path, launcher: Lau
     with made.database.connect() as admin:
         admin.execute(f"ALTER DATABASE {made.database.name} SET default_tablespace = small".encode())
     yield Campaign(made, launcher)
-    # Before its disk is gone.
+    # The server must stop before its disk disappears.
     own.stop()
 
 
@@ -134,7 +137,7 @@ def test_a_disk_that_is_full_from_whichever_statement_on(
         full = "No space left on device" in crowded.first.output
         if full and "Correct the script" in crowded.first.output:
             return f"{fault}: the script is not to blame: {crowded.first}"
-        # A run that needs no more space has not met the fault.
+        # A run that needs no more space does not meet the fault.
         return outcome if full else outcome or None
 
     drawn = share(faults(crowded, ["the disk is full"], ["before"], 1), number, SHARES)
