@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shlex
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -13,11 +14,16 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import produce_migrations, render_python_code
+from alembic.runtime.migration import MigrationContext
 from click.testing import CliRunner
+from sqlalchemy.dialects import postgresql
 
 from pulumi_alembic.commands.cli import group
 from pulumi_alembic.database.fingerprint import read_lines
 from pulumi_alembic.migrate.backfills.work import work
+from pulumi_alembic.migrate.recipes.suggestions import suggest
 from pulumi_alembic.review import static_lint
 from pulumi_alembic.review.lint.settings import Settings
 from pulumi_alembic.scripts.history import History
@@ -506,6 +512,58 @@ def test_what_cannot_work_is_refused_before_a_file_is_written(shop: Target) -> N
         code, printed = invoke("new", *words)
         assert (code, message in printed) == (1, True), printed
     assert sorted(shop.directory.rglob("*.py")) == files
+
+
+SUGGESTED = """
+pulumi-alembic new rename-column tasks note remark
+pulumi-alembic new drop-column tasks note
+pulumi-alembic new add-not-null-column tasks rank integer DEFAULT
+pulumi-alembic new change-type tasks points bigint
+pulumi-alembic new set-not-null tasks owner
+pulumi-alembic new add-unique tasks stamp,owner
+pulumi-alembic new add-foreign-key tasks owner users id
+pulumi-alembic new replace-index tasks tasks_mood 'mood, owner DESC'
+pulumi-alembic new rename-table bare blank
+pulumi-alembic new drop-table bare
+pulumi-alembic new drop-table counted
+"""
+
+
+def test_autogenerate_names_recipes_that_write_the_change(shop: Target) -> None:
+    models = sa.MetaData()
+    sa.Table(
+        "users", models, sa.Column("id", sa.Integer, primary_key=True), sa.Column("email", sa.Text, nullable=False)
+    )
+    sa.Table("blank", models, sa.Column("a", sa.Text))
+    sa.Table(
+        "tasks",
+        models,
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("stamp", sa.Integer, nullable=False),
+        sa.Column("title", sa.String(40), nullable=False),
+        sa.Column("mood", postgresql.ENUM("sad", "mad", "glad", name="mood"), nullable=False),
+        sa.Column("points", sa.BigInteger),
+        sa.Column("owner", sa.Integer, sa.ForeignKey("users.id"), nullable=False),
+        sa.Column("remark", sa.Text),
+        sa.Column("rank", sa.Integer, nullable=False),
+        sa.UniqueConstraint("stamp", "owner"),
+    )
+    sa.Index("tasks_feelings", models.tables["tasks"].c.mood, models.tables["tasks"].c.owner.desc())
+    sa.Index("tasks_owner", models.tables["tasks"].c.owner.desc().nulls_last(), postgresql_include=["stamp"])
+    sa.Index("Tasks of", models.tables["tasks"].c.owner, models.tables["tasks"].c.id)
+    with connect(shop.url) as session:
+        engine = sa.create_engine("postgresql+psycopg://", creator=lambda: session, poolclass=sa.StaticPool)
+        opts = {"include_name": lambda name, type, _: type != "table" or name in {"tasks", "users", "bare", "counted"}}
+        with engine.connect() as connection:
+            upgrade = produce_migrations(MigrationContext.configure(connection, opts=opts), models).upgrade_ops
+            assert upgrade is not None
+            commands = suggest(upgrade)
+            assert {*commands} == {*SUGGESTED.strip().splitlines()}
+            assert "\n".join(f"    #   {line}" for line in commands) in render_python_code(upgrade)
+    for command in commands:
+        _, _, recipe, *words = shlex.split(command.replace("DEFAULT", "0"))
+        code, printed = invoke("new", recipe, *words)
+        assert code == 0 or recipe == "drop-table", printed
 
 
 def test_a_key_that_a_table_of_another_role_refers_to_is_refused(shop: Target, database: Database) -> None:
