@@ -1,9 +1,9 @@
 """The time for which a table of a million rows cannot be read while a downgrade preserves its rows.
 
 A revision drops the table, and a session beside it reads one row of it again and again. Its longest wait for an answer
-is at most 50 ms, whether the answer is a row or the error that the table does not exist. No reader waits longer. The
-benchmark also measures the whole downgrade, and the upgrade that restores the rows. It needs a PostgreSQL server (PG*
-variables, or the development server).
+is at most 50 ms. The answer is a row, or the error that the table does not exist. No reader waits longer. The benchmark
+also measures the whole downgrade, and the upgrade that restores the rows. It needs a PostgreSQL server (PG* variables,
+or the development server).
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).parent.parent
 
 ALL = os.environ.get("TESTS") == "all"
-"""Whether `make test-all` runs: every case, draw and kill. Otherwise each test runs a representative selection."""
+"""True for `make test-all`: every case, draw and kill runs. Otherwise each test runs a representative selection."""
 
 NO_CLI = "no Pulumi CLI on the PATH"
 

@@ -46,7 +46,7 @@ SOCKET = "TASKDB_TESTS_LOADED"
 
 
 def can_be_a_fork(command: Sequence[str | Path], environment: Mapping[str, str]) -> bool:
-    """Whether forks are wanted, and it is a Python of this virtual environment, or a script of it, with its modules."""
+    """Return whether the command can be a fork: forks are enabled, and it runs a Python or a script of this venv."""
     if SOCKET not in os.environ:
         return False
     program = Path(command[0])

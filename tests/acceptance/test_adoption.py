@@ -21,7 +21,7 @@ HEAD, TWO, ONE = "20250126_003", "20250126_002", "20250126_001"
 
 @pytest.fixture
 def unknown(stack: Project) -> Project:
-    """A stack whose tables are those of the second revision, with rows. No record says so."""
+    """A stack whose tables are those of the second revision, with rows. No record names the revision."""
     stack.configure(taskdb__revision=TWO)
     stack.up()
     with psycopg.connect(stack.outputs()["migrator_url"], autocommit=True) as connection:
@@ -82,7 +82,7 @@ def test_what_no_revision_builds_is_refused_with_the_nearest(unknown: Project) -
 
 
 def test_a_database_and_roles_made_by_hand_become_the_stack_s(by_scripts: Project, server: Server) -> None:
-    """They are imported. Missing rights are named, and after they are granted, everything is adopted."""
+    """Database and roles are imported. Missing rights are named, and after they are granted, everything is adopted."""
     refused = by_scripts.pulumi("up", "--yes", "--skip-preview")
     assert refused.exit_code != 0
     assert f"The nearest is {ONE}" in refused.text

@@ -1,4 +1,4 @@
-"""Lint for users: an error stops the update but not the preview, and each command that it names helps."""
+"""Lint for users: an error stops the update but not the preview, and every command that it names works."""
 
 import re
 import shlex

@@ -39,7 +39,10 @@ def test_a_check_for_drift_prints_the_differences_only(live: Project) -> None:
 @pytest.mark.full
 @pytest.mark.usefixtures("processes")
 def test_an_update_prints_its_plan_once(stack: Project) -> None:
-    """With a preview, the preview prints the plan. The update recognises that by the process of the engine above it."""
+    """If there is a preview, it prints the plan, and the update does not.
+
+    The update finds the preview by their common parent process.
+    """
     script = stack.script(1, "op.execute('CREATE TABLE app.shelves (id int)')", "op.execute('DROP TABLE app.shelves')")
     up = stack.succeed("up", "--yes")
     assert fits(stack, up, 40), up.text

@@ -45,9 +45,9 @@ class Way:
 class Striker:
     """Forwards everything, and calls `strike(way)` at the first statement for which `planned` returns true.
 
-    `planned` gets the statements so far. The moment `before` means that the server has not received the statement,
-    `during` that it has just received it, and `after` that it has answered and the client has not received the answer.
-    If `strike` returns True, the connection continues, otherwise it is cut.
+    `planned` gets the statements so far. At the moment `before`, the server has not received the statement. At
+    `during`, the server has just received it. At `after`, the server has answered, and the client has not received the
+    answer. If `strike` returns True, the connection continues, otherwise it is cut.
     """
 
     host: str

@@ -83,7 +83,7 @@ def test_rights_are_given_to_jobs_alone_and_no_stack_has_two_at_once(path: Path)
     assert workflow["permissions"] == {}
     for name, job in workflow["jobs"].items():
         if (path.stem, name) == ("release", "publish"):
-            # It runs no code of the repository.
+            # This job runs no code of the repository.
             assert job["permissions"] == {"id-token": "write"}
             assert not [step for step in job["steps"] if "run" in step or step["uses"].startswith("./")]
             continue

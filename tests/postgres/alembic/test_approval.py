@@ -132,7 +132,7 @@ def test_what_a_server_does_to_the_order_of_its_catalog_changes_no_digest(three:
 
 
 def test_an_approval_that_a_preview_does_not_know_yet_is_no_reason_to_fail(three: Target) -> None:
-    """It can come from another resource, and is known in the update."""
+    """The approval can come from another resource. Then only the update knows it."""
     planned = asked(three, TWO, __approved=Unknown())
     assert provider.create({**planned, "__approved": planned["digest"]}).outs
 
@@ -144,7 +144,7 @@ def test_a_digest_that_is_none_is_refused_as_such(three: Target) -> None:
 @pytest.mark.few(1)
 @pytest.mark.parametrize(("version", "age"), [("v1", "an older"), ("v3", "a newer")])
 def test_an_approval_by_another_version_is_to_be_given_again(three: Target, version: str, age: str) -> None:
-    """Its digest was computed in another way, so the changed parts of the plan are unknown."""
+    """The approved digest was computed in another way, so the changed parts of the plan are unknown."""
     planned = asked(three, TWO)
     approved = version + planned["digest"].removeprefix("v2")
     message = refusal(three, {**planned, "__approved": approved})

@@ -453,7 +453,7 @@ def test_locks_and_rewrites_are_those_that_the_server_shows(prepared: Database, 
 def test_what_a_statement_leaves_is_what_is_read_of_the_server_then(
     prepared: Database, statement: str, major: int
 ) -> None:
-    """So the next statement of a plan is judged by tables that do not exist yet."""
+    """The next statement of a plan is judged by these tables, which do not exist yet."""
     needs_14(statement, major)
     with session(prepared, autocommit=False) as connection:
         connection.commit()

@@ -61,7 +61,7 @@ def pooled(one: Target, open_folder: Path, request: pytest.FixtureRequest) -> It
     yield through
     process.kill()
     process.wait()
-    # Its sessions would prevent the drop of the database.
+    # Sessions of the pool would prevent the drop of the database.
     until(lambda: one.query("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()") == [(1,)])
 
 

@@ -183,7 +183,7 @@ class Ran:
         if not refused and bool(message) != bool(failed):
             return f"ours {message or 'ends well'}, plain {failed or 'ends well'}"
         if refused and "autocommit_block" in _function(folder, ids[done], verb):
-            # Its blocks stay, and the next run finds their results.
+            # The revision's blocks stay, and the next run finds their results.
             return ""
         # In an aborted transaction plain Alembic names the last error, but the steps have logged the first.
         if failed and failed != psycopg.errors.InFailedSqlTransaction.sqlstate and failed not in message:

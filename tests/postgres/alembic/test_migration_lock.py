@@ -1,4 +1,7 @@
-"""One migration of a database at a time. A waiting one reports for whom, and succeeds if nothing is left to do."""
+"""Only one migration of a database runs at a time.
+
+A waiting one names the other, and succeeds if nothing is left to do.
+"""
 
 import json
 import os

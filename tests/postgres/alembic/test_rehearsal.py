@@ -217,7 +217,7 @@ def test_measured_locks_and_rewrites_are_those_concluded(empty_target: Target, a
     with connect(empty_target.url) as connection:
         catalog = catalog_of(connection)
         if connection.info.server_version < 140000:
-            # It takes a weaker lock on the partition, and the analysis states the stronger one.
+            # PostgreSQL 13 takes a weaker lock on the partition, and the analysis states the stronger one.
             statements = [each for each in statements if " DETACH PARTITION " not in each]
     seen = {each.sql: each for each in revision.sends if each.sql in statements and each.measured}
     assert len(seen) > 0.9 * len(statements)

@@ -174,7 +174,7 @@ def round_trip(
     try:
         target.migrate(start, on_kept=said.append, origin=Origin())
     except RevisionFailed as error:
-        # Its table has rows at ONE, as in plain Alembic. The dropped data stays preserved.
+        # The column's table has rows at ONE, as in plain Alembic. The dropped data stays preserved.
         assert (back, start) == (ONE, TWO) and "contains null values (23502)" in str(error), error
         assert any(NEEDS_NO_ROWS.search(line) for line in str(error).splitlines() if "statement: " in line), error
         with connect(target.url) as connection:

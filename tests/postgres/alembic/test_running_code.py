@@ -1,6 +1,6 @@
 """A change that lint calls breaking breaks an application that uses all of its schema: it fails or reads other values.
 
-The application is the worst case: it reads and writes each column by its name, omits what it can omit, and writes
+The application is the worst case. It reads and writes each column by its name, and omits what it can omit. It writes
 NULLs, duplicates, full ranges and orphans if the schema before the statement allows them.
 """
 

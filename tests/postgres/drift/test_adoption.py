@@ -203,7 +203,7 @@ def test_a_first_preview_says_that_it_cannot_look(
 
 @pytest.fixture
 def in_public(site: Target, database: Database) -> Target:
-    """Build the first revision, with an `alembic_version` in the schema public that says so."""
+    """Build the first revision, with an `alembic_version` in the schema public that names it."""
     build(site, SQL[ONE])
     owner = f"{database.name}_owner"
     with database.connect() as admin:

@@ -98,7 +98,7 @@ def test_drift_is_a_change_until_it_is_mended(target: Target, stack: Stack) -> N
 def test_an_update_that_was_killed_is_no_drift(
     target: Target, stack: Stack, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
-    """Its revisions were applied, but the update could record nothing. Drift from before it remains drift."""
+    """The killed update applied its revisions, but could record nothing. Drift from before it remains drift."""
     owner(target, "CREATE TABLE app.scratch (id int)")
 
     def killed(*_: Any) -> None:

@@ -189,7 +189,7 @@ def test_a_password_whose_update_failed_is_set_by_the_next_update(
 def test_what_the_real_plugin_records_of_a_failed_update_is_not_believed(
     configured: Ask, database: Any, new_role: Any
 ) -> None:
-    """It records the planned outputs. The engine keeps the inputs of the last success, and calls again."""
+    """The real plugin records the planned outputs. The engine keeps the inputs of the last success, and calls again."""
     name = new_role("LOGIN PASSWORD 'old'")
     inputs = {"name": name, "login": True, "password": "old"}
     recorded = inputs | {"password": "new", "connectionLimit": 3, "id": name}

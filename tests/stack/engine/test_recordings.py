@@ -221,8 +221,8 @@ def compare_state(place: Workplace, step: dict[str, Any], state: Any) -> None:
 def _compare_cli_lines(scenario: str, step: dict[str, Any], mine: list[str], theirs: list[str]) -> None:
     """Compare as for the engine, except for two timing effects of the CLI.
 
-    They are the rows of running steps and their number, and the stack's outputs of a refresh, which the CLI shows only
-    if it meets the stack first.
+    The first is the number of rows for running steps. The second is the stack's outputs of a refresh, which the CLI
+    shows only if it meets the stack first.
     """
     kept = [
         [line for line in plain_lines(_without_outputs(lines)) if not (_allowed(scenario, line) or _UNDER_WAY(line))]

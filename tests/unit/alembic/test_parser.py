@@ -100,7 +100,7 @@ def shape(value: Any) -> Any:
 
 
 def test_the_library_is_that_of_the_pinned_release() -> None:
-    """Its structures are known only for this release.
+    """The library's structures are known only for this release.
 
     A release that changes them fails here, and not by ending a process.
     """

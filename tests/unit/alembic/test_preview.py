@@ -1,4 +1,4 @@
-"""What a preview shows of a plan: its risks in a few lines, and its statements line by line."""
+"""The text of a preview: a plan's risks in a few lines, and its statements line by line."""
 
 from pulumi_alembic.review.plan_review import (
     RESTORES,
@@ -80,7 +80,7 @@ def test_statements_are_shown_line_by_line_as_they_are_behind_what_they_do() -> 
 
 
 def test_what_was_measured_is_shown_in_place_of_what_was_concluded() -> None:
-    """It also shows what else the rehearsal found: created objects, and that the downgrade restores another schema."""
+    """The preview also shows other findings: created objects, and that the downgrade restores another schema."""
     concluded, measured = (Effects((Lock("t", mode),)) for mode in ("SHARE", "EXCLUSIVE"))
     statement = StatementReview("SQL", effects=concluded, measured=measured)
     seen = Rehearsed(made=("table u",), way_back="does not restore the same schema", left=("+ column t.x int",))

@@ -43,7 +43,7 @@ def test_the_newest_revision_is_reported_and_few_of_a_thousand(progress: update.
 def test_the_last_revision_is_reported_at_the_end_and_nothing_after_it(
     progress: update._Progress, told: Queue[str]
 ) -> None:
-    """An update may end before its first interval does; the result of its step begins with this report."""
+    """An update can end before its first interval does. The result of its step begins with this report."""
     progress.applied(IDS[0])
     timer = progress._timer
     progress.close()

@@ -1,4 +1,4 @@
-"""What a preview shows of each revision, without any server."""
+"""Rendering of each revision for a preview, without any server."""
 
 import gc
 import random

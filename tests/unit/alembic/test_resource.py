@@ -1,4 +1,4 @@
-"""What a program can pass to the resource, and the error if a preview cannot plan with it."""
+"""The arguments that a program can pass to the resource, and the errors if a preview cannot plan with them."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a stack's state keeps about its scripts: a digest of each, short enough for a state file."""
+"""The record of its scripts in a stack's state: a digest of each, short enough for a state file."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Whether the resources that a function depends on exist yet."""
+"""The check that the resources that a function depends on exist."""
 
 from __future__ import annotations
 

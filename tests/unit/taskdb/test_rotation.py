@@ -26,7 +26,7 @@ def becomes(olds: dict[str, str], due: Turn) -> str:
         ("retired", "b", None, "same"),
         ("exported", "a", "a", "same"),
         ("exported", "b", "a", "same"),  # its URL is read until this update is complete
-        ("exported", "b", "b", "new"),  # nobody reads it any more
+        ("exported", "b", "b", "new"),  # no client reads it any more
         ("retired", "b", "b", "same"),
         ("retired", "a", "b", "new"),  # its turn
         ("exported", "a", "b", "new"),  # its turn again, before it was retired

@@ -1,8 +1,9 @@
 """`pulumi-resource-faulty`: a provider process with its objects on disk, which misbehaves as planned.
 
-Every thing is a file below `FAULTY_STORE/things`. `FAULTY_PLAN` is JSON. In the call of `method` with that `number`, at
-that `moment` (`before` the call acts, or when it has `acted` and not answered), the process `does` something of
-`_Provider.do`. It also records every call and its own process there.
+Every thing is a file below `FAULTY_STORE/things`. `FAULTY_PLAN` is JSON with `method`, `number`, `moment` and `does`.
+In the call of `method` with that `number`, the process `does` something of `Calls.do`. The `moment` is `before` the
+call acts, or when it has `acted` and not answered. At the moment `answer`, the answer itself is spoiled. The process
+also records every call and itself in the store.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Walks: a program that changes between steps, with a command at each, on one engine or on two that take turns.
 
-A walk is a JSON document. Its `steps` have a `program` (see `program.py`; without one the last program stays), other
-`files` of the project, `failures` of the provider's calls, objects that are `changed` and that `exists` without the
-engine's knowledge, and a `command`.
+A walk is a JSON document. Its `steps` have a `command`, a `program` (see `program.py`) and other `files` of the
+project. Without a `program` the last one stays. A step can also have `failures` of the provider's calls, and objects
+that are `changed` or created (`exists`) without the engine's knowledge.
 """
 
 from __future__ import annotations
