@@ -88,7 +88,7 @@ def test_a_revision_that_goes_on_after_an_error_fails_whole(filled: Target, what
     assert detail == 'column "missing" does not exist (42703)'
 
 
-@pytest.mark.full
+@pytest.mark.few(1)
 @pytest.mark.parametrize("what", ["a plain drop of a table", "what does not show what it drops", "nothing"])
 def test_the_alembic_command_leaves_it_too(filled: Target, what: str) -> None:
     write(filled, BEGINS.replace("{caught}", AFTER[what]))

@@ -115,7 +115,6 @@ def test_what_changed_since_is_named(
     assert f"the plan is not the one that was approved: {parts} changed since" in refusal(three, again)
 
 
-@pytest.mark.full
 def test_what_a_server_does_to_the_order_of_its_catalog_changes_no_digest(three: Target) -> None:
     three.write("20250104_004", THREE, "op.execute('ALTER TABLE t ADD w int')")
     with connect(three.url) as connection:
@@ -152,7 +151,6 @@ def test_an_approval_by_another_version_is_to_be_given_again(three: Target, vers
     assert message.endswith(f"Then:\n  {APPROVE}={planned['digest']} pulumi up")
 
 
-@pytest.mark.full
 def test_a_plan_for_a_database_to_come_can_be_approved(make_target: Callable[[Path], Target], three: Target) -> None:
     directory = three.directory.parent / "elsewhere"
     shutil.copytree(three.directory, directory)

@@ -113,13 +113,11 @@ def test_a_key_of_several_columns_is_walked_with_odd_names_and_values(one: Targe
     assert one.query("SELECT n, count(*) FROM pairs GROUP BY n") == [(1, 500)]
 
 
-@pytest.mark.full
 def test_an_empty_table_is_done_at_once(one: Target) -> None:
     one.write(TWO, ONE, batched("'keyless', 'n = 1', key='sure'"))
     assert one.migrate(TWO) == TWO
 
 
-@pytest.mark.full
 def test_rows_that_are_added_meanwhile_are_not_chased(one: Target) -> None:
     """Otherwise a writer that is faster than the walk would prevent its end."""
     one.write(TWO, ONE, batched("'t', 'n = n + 1 + 0 * (SELECT count(*) FROM more())'"))
@@ -134,7 +132,7 @@ def test_rows_that_are_added_meanwhile_are_not_chased(one: Target) -> None:
     assert counts(one, "id > 300")[0][0] == 0
 
 
-@pytest.mark.full
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -182,7 +180,6 @@ def test_behind_a_statement_of_the_transaction_it_is_refused_before_anything_run
         one.migrate(TWO)
 
 
-@pytest.mark.full
 def test_a_row_that_stays_locked_ends_it_at_the_deadline_and_the_next_run_goes_on_there(one: Target) -> None:
     one.write(TWO, ONE, batched("'t', 'n = n + 1'"))
     with (
@@ -195,7 +192,6 @@ def test_a_row_that_stays_locked_ends_it_at_the_deadline_and_the_next_run_goes_o
     assert counts(one) == [(1, ROWS)]
 
 
-@pytest.mark.full
 def test_it_waits_for_a_locked_row_and_goes_on_as_soon_as_it_is_free(one: Target, threads: ThreadPoolExecutor) -> None:
     one.write(TWO, ONE, batched("'t', 'n = n + 1'"))
     with blocker(one, "UPDATE t SET other = 1 WHERE id = 5000"):
@@ -213,7 +209,6 @@ def test_a_row_that_takes_longer_than_a_batch_may_is_done_by_itself(one: Target)
     assert counts(one) == [(1, ROWS)]
 
 
-@pytest.mark.full
 def test_somebody_who_cancels_it_ends_it(one: Target, threads: ThreadPoolExecutor) -> None:
     """A batch that exceeded its time is tried again. A batch that a user cancelled is not."""
     one.write(TWO, ONE, batched("'t', 'n = n + length(pg_sleep(60)::text)', where='id = 300'"))
@@ -261,7 +256,6 @@ def test_other_sql_continues_behind_what_was_done_where_the_script_says_so(half:
     assert half.query("SELECT other, count(*) FROM t GROUP BY other") == [(1, ROWS)]
 
 
-@pytest.mark.full
 def test_other_sql_begins_anew_where_the_script_says_so(half: Target) -> None:
     half.write(TWO, ONE, batched("'t', 'n = 7', changed='restart'"))
     assert half.migrate(TWO) == TWO
@@ -276,7 +270,6 @@ def test_one_that_is_done_does_not_run_again_where_what_follows_failed(one: Targ
     assert counts(one) == [(1, ROWS)]
 
 
-@pytest.mark.full
 def test_after_its_revision_was_taken_back_it_runs_anew(one: Target) -> None:
     one.write(TWO, ONE, batched("'t', 'n = n + 1'"), batched("'t', 'n = n + 10'"))
     for revision in (TWO, ONE, TWO):

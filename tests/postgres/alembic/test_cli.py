@@ -17,7 +17,7 @@ import sys
 from pulumi_alembic.commands import cli
 sys.argv = ["pulumi-alembic", "upgrade"]
 assert cli._run() == 0
-unneeded = ("alembic", "sqlalchemy", "pulumi", "click", "pulumi_alembic.drift", "pulumi_alembic.backups")
+unneeded = ("alembic", "sqlalchemy", "pulumi", "pulumi_alembic.drift", "pulumi_alembic.backups")
 print([name for name in unneeded if name in sys.modules])
 """
 

@@ -245,7 +245,6 @@ def test_two_updates_at_once_run_each_revision_once(tenants: Tenants) -> None:
     assert [stack.outputs["revisions"] for stack in stacks] == [{TWO: 4}] * 2
 
 
-@pytest.mark.full
 def test_a_database_in_which_somebody_migrates_is_waited_for_and_named(
     tenants: Tenants, stack: Stack, said: list[str]
 ) -> None:
@@ -306,7 +305,6 @@ def test_only_what_was_approved_runs_in_exactly_those_databases(tenants: Tenants
     assert tenants.revisions == [TWO] * 4
 
 
-@pytest.mark.full
 def test_one_that_moved_behind_the_approval_is_left_alone(tenants: Tenants, stack: Stack) -> None:
     """The database moves after the approval and before its turn, while the canary delays the update."""
     digest = preview(stack, tenants, require_approval=True)["digest"]

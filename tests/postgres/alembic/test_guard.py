@@ -175,7 +175,6 @@ def test_a_script_that_goes_on_after_it_does_not_end_well(filled: Target) -> Non
     assert "1,200 rows of app.children" in refused(filled)
 
 
-@pytest.mark.full
 def test_the_alembic_command_is_guarded_too(filled: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     filled.write(TWO, ONE, "op.execute('DROP TABLE children')")
     printed = filled.alembic("upgrade", "head", check=False)
@@ -238,7 +237,6 @@ def seconds(act: Callable[[], object]) -> float:
     return time.perf_counter() - begun
 
 
-@pytest.mark.full
 def test_what_a_script_set_is_so_after_it_was_looked(filled: Target) -> None:
     filled.write(
         TWO,

@@ -71,7 +71,6 @@ def git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.full
 def test_of_a_database_to_which_nothing_was_done_it_says_so_and_makes_no_table(three: Target) -> None:
     assert run(three).stdout == "the ledger is empty\n"
     assert three.query("SELECT count(*) FROM pg_class WHERE relnamespace = 'migrations'::regnamespace") == [(0,)]
@@ -89,7 +88,6 @@ def test_each_run_is_told_with_its_heads_statements_time_and_who(three: Target) 
     assert {each["who"] for each in others} == {row[0] for row in three.query("SELECT session_user::text")}
 
 
-@pytest.mark.full
 def test_a_stack_is_known_by_its_resources_urn(three: Target) -> None:
     urn = "urn:pulumi:staging::taskdb::pulumi-python:dynamic/alembic:Migrations::schema"
     news = {"url": three.url, "directory": str(three.directory), "target": ONE, "__urn": urn}
@@ -116,14 +114,12 @@ def test_the_commit_is_that_of_the_scripts_and_marked_where_they_differ_from_it(
     assert [each["commit"] for each in history(three)] == [f"{head}+", head, "1234567890" * 4]
 
 
-@pytest.mark.full
 def test_without_a_repository_there_is_no_commit(three: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GITHUB_SHA", raising=False)
     three.migrate(ONE)
     assert [each["commit"] for each in history(three)] == [""]
 
 
-@pytest.mark.full
 def test_a_stamp_and_a_move_by_hand_are_links_of_the_chain(three: Target) -> None:
     three.migrate(ONE)
     three.alembic("stamp", TWO)
@@ -155,7 +151,6 @@ def test_what_failed_is_told_with_the_servers_words_and_no_values(three: Target)
     ]
 
 
-@pytest.mark.full
 def test_a_ledger_from_before_runs_were_told_is_read_and_carried_on(three: Target) -> None:
     three.migrate(TWO)
     execute(
@@ -183,7 +178,6 @@ def test_not_even_its_owner_changes_a_row(three: Target, statement: str) -> None
         execute(three, statement)
 
 
-@pytest.mark.full
 def test_for_people_it_is_a_table_and_what_is_older_is_counted(three: Target) -> None:
     three.migrate(THREE, origin=Origin("dev"))
     shown = run(three, "--limit", "2").stdout
@@ -194,7 +188,7 @@ def test_for_people_it_is_a_table_and_what_is_older_is_counted(three: Target) ->
     assert f"base → {ONE}" in everything and "older" not in everything
 
 
-@pytest.mark.full
+@pytest.mark.few(1)
 @pytest.mark.parametrize("limit", ["0", "-1", "many", "1e3"])
 def test_a_limit_that_is_none_is_refused(three: Target, limit: str) -> None:
     refused = run(three, f"--limit={limit}")

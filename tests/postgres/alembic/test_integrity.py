@@ -67,7 +67,6 @@ def test_an_edited_applied_script_is_refused_with_its_lines_and_the_way_on(three
     )
 
 
-@pytest.mark.full
 def test_every_way_in_notices_it_a_preview_with_nothing_pending_too(three: Target) -> None:
     edit(three, ONE, "TABLE one ()", "TABLE one (x int)")
     History.load(three.directory).write_manifest()
@@ -80,7 +79,6 @@ def test_every_way_in_notices_it_a_preview_with_nothing_pending_too(three: Targe
     assert three.query("SELECT version_num FROM migrations.alembic_version") == [(TWO,)]
 
 
-@pytest.mark.full
 def test_accepting_it_lets_it_be_and_says_why_for_ever(three: Target) -> None:
     edit(three, ONE, "script 2025", "the script 2025")
     History.load(three.directory).write_manifest()
@@ -98,7 +96,7 @@ def test_accepting_it_lets_it_be_and_says_why_for_ever(three: Target) -> None:
         three.migrate(ONE)
 
 
-@pytest.mark.full
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("revision", "reason", "refusal"),
     [
@@ -135,7 +133,6 @@ def test_a_script_that_was_taken_back_may_change_before_it_is_applied_again(thre
     assert three.migrate(THREE) == THREE
 
 
-@pytest.mark.full
 def test_what_was_stamped_has_no_script_to_differ_from(three: Target) -> None:
     three.alembic("stamp", THREE)
     edit(three, THREE, "script 2025", "the script 2025")
@@ -144,7 +141,6 @@ def test_what_was_stamped_has_no_script_to_differ_from(three: Target) -> None:
     assert "was stamped" in pulumi_alembic(three, "accept", THREE, "--reason", "because", check=False)
 
 
-@pytest.mark.full
 def test_a_ledger_from_before_there_were_events_is_compared_and_added_to(three: Target) -> None:
     execute(three, "ALTER TABLE migrations.ledger DROP event, DROP phase, DROP statement, DROP detail")
     edit(three, TWO, "script 2025", "the script 2025")
@@ -175,7 +171,6 @@ def test_no_password_is_in_what_is_shown_of_a_script(three: Target, literal: str
     assert "hunter2" not in str(caught.value)
 
 
-@pytest.mark.full
 def test_a_manifest_that_does_not_fit_is_refused_by_every_way_in_until_it_is_written(three: Target) -> None:
     edit(three, THREE, "TABLE three ()", "TABLE three (x int)")
     refusal = f"{THREE}_script.py was edited\nIf that is meant, update it: pulumi-alembic manifest"
@@ -204,7 +199,6 @@ def test_a_manifest_that_belies_what_a_script_builds_on_is_refused_before_it_run
         three.migrate(THREE)
 
 
-@pytest.mark.full
 def test_a_new_revision_and_a_merge_come_with_their_lines(three: Target) -> None:
     three.alembic("revision", "-m", "four")
     History.load(three.directory).require_manifest()
@@ -216,7 +210,6 @@ def test_a_new_revision_and_a_merge_come_with_their_lines(three: Target) -> None
     assert three.migrate("20990101_006") == "20990101_006"
 
 
-@pytest.mark.full
 def test_a_new_revision_leaves_a_broken_manifest_alone_and_says_what_to_do(three: Target) -> None:
     path = three.directory / "manifest"
     path.write_text(f"<<<<<<< HEAD\n{path.read_text()}")

@@ -142,7 +142,6 @@ def test_a_build_whose_process_is_killed_is_valid_after_the_next_run(
     assert indexes(one) == [("i", True)]
 
 
-@pytest.mark.full
 def test_a_build_that_outlives_its_client_is_waited_for_and_taken_as_done(
     one: Target, threads: ThreadPoolExecutor, beside: psycopg.Connection
 ) -> None:
@@ -323,7 +322,6 @@ def test_an_index_of_the_name_and_another_definition_is_an_error_that_shows_it(o
     assert [name for name, _ in indexes(one)] == ["i"]
 
 
-@pytest.mark.full
 def test_an_index_that_nobody_here_made_is_postgresqls_error_every_time(one: Target) -> None:
     with blocker(one, "CREATE INDEX i ON t (x)") as session:
         session.commit()
@@ -333,7 +331,6 @@ def test_an_index_that_nobody_here_made_is_postgresqls_error_every_time(one: Tar
             one.migrate(TWO)
 
 
-@pytest.mark.full
 def test_an_interrupted_build_is_cleared_away_where_the_script_builds_another_index_now(one: Target) -> None:
     one.write(TWO, ONE, block("CREATE UNIQUE INDEX CONCURRENTLY i ON t (y)"))
     with pytest.raises(RevisionFailed, match="23505"):
@@ -387,7 +384,6 @@ def test_an_interrupted_drop_is_complete_after_the_next_run(
     assert indexes(one) == []
 
 
-@pytest.mark.full
 def test_an_interrupted_reindex_leaves_no_second_index_behind(
     one: Target, threads: ThreadPoolExecutor, beside: psycopg.Connection
 ) -> None:
@@ -403,7 +399,6 @@ def test_an_interrupted_reindex_leaves_no_second_index_behind(
     assert indexes(one) == [("i", True)]
 
 
-@pytest.mark.full
 def test_what_is_mended_is_told(one: Target) -> None:
     one.write(TWO, ONE, block("CREATE INDEX CONCURRENTLY i ON t (x)"))
     with blocker(one, WRITES), pytest.raises(RevisionFailed, match="lock timeout"):

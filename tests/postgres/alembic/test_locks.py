@@ -18,6 +18,8 @@ from tests.postgres.alembic.waiting import Told, blocker, until, wants_lock
 
 ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"
 READS = "SELECT FROM one"
+HOLDS, WAITS = "SELECT pg_advisory_lock(7)", "SELECT pg_advisory_xact_lock(7)"
+"""A lock that no run takes in advance: the statement itself waits for it."""
 FAILS_AT_FIRST = "op.execute(\"DO $$BEGIN IF nextval('tries') < 3 THEN {}; END IF; END$$\")"
 
 # The owner cannot end a session of the login, not even its own session.
@@ -112,7 +114,6 @@ def test_behind_the_deadline_the_revision_is_given_up_whole_and_says_who_was_in_
     assert two.migrate(TWO) == TWO
 
 
-@pytest.mark.full
 def test_a_blocker_that_this_role_may_not_look_at_is_still_named(two: Target, database: Database) -> None:
     with open_session(two.url) as owner:
         owner.execute(f"GRANT USAGE ON SCHEMA app TO {database.server.username}; GRANT SELECT ON one TO PUBLIC")
@@ -176,7 +177,6 @@ def test_a_connection_cut_at_the_commit_is_no_failure_and_runs_nothing_twice(two
     assert two.query("SELECT nextval('tries')") == [(2 if committed else 3,)]
 
 
-@pytest.mark.full
 def test_a_revision_that_loses_its_connection_again_is_given_up(two: Target) -> None:
     """The statement itself can be the cause of the server's crash."""
     two.write(TWO, ONE, FAILS_AT_FIRST.replace("3", "9").format(KILLS))
@@ -185,7 +185,6 @@ def test_a_revision_that_loses_its_connection_again_is_given_up(two: Target) -> 
     assert two.query("SELECT nextval('tries')") == [(3,)]
 
 
-@pytest.mark.full
 def test_a_command_that_counts_from_the_heads_counts_once(two: Target) -> None:
     """If `+2` were counted again after the first of the two revisions, it would mean another revision."""
     two.write(THREE, TWO, FAILS_AT_FIRST.format("RAISE SQLSTATE '55P03'"))
@@ -194,22 +193,20 @@ def test_a_command_that_counts_from_the_heads_counts_once(two: Target) -> None:
     assert applied(two) == [ONE, TWO, THREE]
 
 
-@pytest.mark.full
 def test_a_running_statement_is_told_with_the_one_in_its_way(two: Target, threads: ThreadPoolExecutor) -> None:
-    two.write(TWO, ONE, "op.execute(\"SET LOCAL lock_timeout = '30s'\"); op.execute('ALTER TABLE one ADD x int')")
+    two.write(TWO, ONE, f"op.execute(\"SET LOCAL lock_timeout = '30s'\"); op.execute('{WAITS}')")
     told = Told()
-    with blocker(two, READS) as session:
+    with blocker(two, HOLDS) as session:
         done = threads.submit(two.migrate, TWO, on_status=told)
         text = told.wait_for(f"waiting for pid {session.info.backend_pid}")
-        assert text.startswith(f"{TWO}: ALTER TABLE one ADD x int (1 s), waiting for")
+        assert text.startswith(f"{TWO}: {WAITS} (1 s), waiting for")
     assert done.result() == TWO
 
 
-@pytest.mark.full
 def test_a_watching_session_that_is_lost_loses_no_migration(two: Target, threads: ThreadPoolExecutor) -> None:
-    two.write(TWO, ONE, "op.execute(\"SET LOCAL lock_timeout = '30s'\"); op.execute('ALTER TABLE one ADD x int')")
+    two.write(TWO, ONE, f"op.execute(\"SET LOCAL lock_timeout = '30s'\"); op.execute('{WAITS}')")
     told = Told()
-    with blocker(two, READS):
+    with blocker(two, HOLDS):
         done = threads.submit(two.migrate, TWO, on_status=told)
         told.wait_for("waiting for pid")
         with open_session(two.url) as session:

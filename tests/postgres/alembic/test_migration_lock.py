@@ -170,7 +170,6 @@ def test_an_upgrade_that_waited_does_not_go_down_from_where_the_other_went(three
     assert planner.read_revision(three.url) == THREE
 
 
-@pytest.mark.full
 def test_a_migration_that_is_killed_keeps_nobody_waiting(three: Target, tmp_path: Path) -> None:
     three.write(TWO, ONE, "op.execute('SELECT pg_sleep(CASE WHEN (SELECT count(*) FROM one) = 0 THEN 600 ELSE 0 END)')")
     three.write(ONE, None, "op.execute('CREATE TABLE one (); CREATE TABLE two ()')")
@@ -199,7 +198,6 @@ def test_waiting_ends_with_who_is_in_the_way_and_how_to_end_it(three: Target) ->
     assert three.query("SELECT to_regclass('migrations.alembic_version')") == [(None,)]
 
 
-@pytest.mark.full
 def test_looking_waits_for_nobody(three: Target) -> None:
     three.migrate(ONE)
     with held(three):

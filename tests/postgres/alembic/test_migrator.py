@@ -260,7 +260,7 @@ def test_a_login_without_a_schema_to_create_in_is_refused(three: Target, databas
         three.migrate(ONE)
 
 
-@pytest.mark.full
+@pytest.mark.few(1)
 @pytest.mark.parametrize("command", [["current"], ["history"], ["check"], ["revision", "-m", "x", "--sql"]])
 def test_a_command_that_only_looks_makes_no_table(empty_target: Target, command: list[str]) -> None:
     empty_target.alembic(*command, check=False)
@@ -268,7 +268,6 @@ def test_a_command_that_only_looks_makes_no_table(empty_target: Target, command:
     assert ("ledger",) not in made
 
 
-@pytest.mark.full
 def test_stamping_leaves_no_row_of_a_run_because_nothing_ran(three: Target) -> None:
     three.migrate(ONE)
     three.alembic("stamp", TWO)
@@ -276,7 +275,6 @@ def test_stamping_leaves_no_row_of_a_run_because_nothing_ran(three: Target) -> N
     assert ledger(three) == [(ONE, "upgrade")]
 
 
-@pytest.mark.full
 def test_an_unnamed_merge_is_refused_with_the_command_that_names_it(three: Target) -> None:
     three.write("20250103_004", TWO)
     refused = three.alembic("merge", "heads", "-m", "x", check=False)
@@ -286,7 +284,6 @@ def test_an_unnamed_merge_is_refused_with_the_command_that_names_it(three: Targe
     assert tables(three) == ["one", "three", "two"]
 
 
-@pytest.mark.full
 def test_offline_sql_keeps_a_percent_sign_single(three: Target) -> None:
     three.write(ONE, None, "op.execute(\"SELECT 'a' LIKE '%'\")")
     assert "SELECT 'a' LIKE '%';" in three.alembic("upgrade", ONE, "--sql")

@@ -167,7 +167,6 @@ def test_each_block_has_its_intent_and_its_end_in_the_ledger(one: Target) -> Non
     ]
 
 
-@pytest.mark.full
 def test_the_command_leaves_the_same_events(one: Target) -> None:
     one.write(TWO, ONE, block("CREATE INDEX CONCURRENTLY i ON t (x)"))
     one.alembic("upgrade", "head")
@@ -195,7 +194,6 @@ def test_a_value_that_was_there_before_is_postgresqls_error_every_time(one: Targ
             one.migrate(TWO)
 
 
-@pytest.mark.full
 def test_what_took_effect_runs_again_after_its_revision_was_taken_back(one: Target) -> None:
     one.write(TWO, ONE, block("CREATE INDEX CONCURRENTLY i ON t (x)"), block("DROP INDEX CONCURRENTLY i"))
     for _ in range(2):
@@ -220,7 +218,6 @@ def test_a_pending_detach_is_completed(one: Target) -> None:
     assert one.query("SELECT count(*) FROM pg_inherits WHERE inhparent = 'p'::regclass") == [(0,)]
 
 
-@pytest.mark.full
 def test_a_statement_timeout_of_the_role_does_not_end_a_build(one: Target) -> None:
     """Half a build is worse than a long one, and a build blocks no other session."""
     with blocker(

@@ -124,7 +124,6 @@ def told(target: Target) -> list[str]:
     return sorted(entry.described(entry.rows) for entry in kept(target))
 
 
-@pytest.mark.full
 def test_down_to_base_and_up_again_every_row_is_there(filled: Target) -> None:
     before = digests(filled)
     assert before["people"] != before["plain"]
@@ -147,7 +146,6 @@ def test_down_to_base_and_up_again_every_row_is_there(filled: Target) -> None:
     assert filled.query("SELECT tgenabled FROM pg_trigger WHERE tgname = 'touches'") == [("O",)]
 
 
-@pytest.mark.full
 def test_without_keeping_it_refuses_with_exact_counts(filled: Target) -> None:
     before = digests(filled)
     with pytest.raises(RevisionFailed, match=r"it would delete 10,000 rows of app\.notes\n") as caught:
@@ -248,7 +246,6 @@ def test_a_plain_drop_moves_its_table_and_leaves_nothing_that_hangs_on_it(small:
     assert small.query(f"SELECT count(*) FROM {entry.place}") == [(9,)]
 
 
-@pytest.mark.full
 def test_partitions_are_moved_each_and_go_back_through_their_root(small: Target) -> None:
     step(
         small,
@@ -265,7 +262,6 @@ def test_partitions_are_moved_each_and_go_back_through_their_root(small: Target)
     assert small.query("SELECT last_value FROM parts_id_seq") == [(77,)]
 
 
-@pytest.mark.full
 def test_what_has_no_place_any_more_stays_and_says_why(small: Target) -> None:
     """A row with the same key, a row whose parent is missing and a row that a check refuses stay.
 
@@ -303,7 +299,6 @@ def test_what_has_no_place_any_more_stays_and_says_why(small: Target) -> None:
     assert [(each.id, each.rows) for each in kept(small)] == [(entry.id, 2)]
 
 
-@pytest.mark.full
 def test_rows_that_the_downgrade_carried_over_are_not_there_twice(small: Target) -> None:
     """The downgrade creates the table again under its old name, so the table already contains them."""
     step(
@@ -319,7 +314,6 @@ def test_rows_that_the_downgrade_carried_over_are_not_there_twice(small: Target)
     assert kept(small) == []
 
 
-@pytest.mark.full
 def test_of_rows_that_the_downgrade_carried_over_and_changed_those_that_differ_stay_kept(small: Target) -> None:
     step(
         small,
@@ -341,7 +335,6 @@ NAMES = ("loose", "keyed")
 CARRY = "CREATE TABLE new AS TABLE {0}; DROP TABLE {0}; ALTER TABLE new RENAME TO {0}"
 
 
-@pytest.mark.full
 def test_orphans_of_orphans_stay_too(small: Target) -> None:
     step(
         small,
@@ -357,7 +350,6 @@ def test_orphans_of_orphans_stay_too(small: Target) -> None:
     assert sorted(entry.why.values()) == [1, 4]
 
 
-@pytest.mark.full
 def test_values_go_back_where_nobody_wrote_another_one(small: Target) -> None:
     step(small, "ALTER TABLE users ADD COLUMN mark text DEFAULT 'none', ADD COLUMN rank int",
          "ALTER TABLE users DROP COLUMN mark, DROP COLUMN rank")  # fmt: skip
@@ -486,7 +478,6 @@ def test_the_record_has_it(small: Target) -> None:
     assert not [each for each in records if each.result == history.BY_HAND]
 
 
-@pytest.mark.full
 def test_the_alembic_command_keeps_too_unless_it_is_told_not_to(small: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     step(small, MORE, "DROP TABLE more")
     write(small, FILL_MORE)
@@ -532,7 +523,6 @@ def planned(target: Target, revision: str, **properties: Any) -> dict[str, Any]:
     return dict(MigrationsProvider().check({}, news).inputs)
 
 
-@pytest.mark.full
 def test_a_ledger_from_before_anything_was_kept_learns_to_tell_of_it(small: Target) -> None:
     step(small, MORE, "DROP TABLE more")
     write(

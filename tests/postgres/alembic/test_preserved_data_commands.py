@@ -50,7 +50,6 @@ def run(target: Target, *arguments: str, code: int = 0) -> str:
     return done.stdout + done.stderr
 
 
-@pytest.mark.full
 def test_what_is_kept_is_listed_with_its_size_and_age_and_is_pruned_after_a_question(filled: Target) -> None:
     assert run(filled, "kept") == "no preserved rows\n"
     filled.migrate(ONE)

@@ -227,7 +227,7 @@ def trapped(server: Server, name: str, texts: list[str]) -> Iterator[list[Any]]:
         found += app.execute("SELECT DISTINCT session, role, what FROM public.caught").fetchall()
 
 
-@pytest.mark.full
+@pytest.mark.few(1)
 @pytest.mark.parametrize("place", ["the maintenance database", "the target"])
 def test_no_name_that_we_send_finds_what_the_application_made(
     make_cluster: Callable[..., Any], two: Target, admin: str, place: str
@@ -315,7 +315,6 @@ def test_what_another_role_owns_is_named_and_not_rehearsed(
     assert not review.rehearsed
 
 
-@pytest.mark.full
 def test_schemas_rights_and_extensions_are_those_of_the_target(two: Target, admin: str, database: Database) -> None:
     """An extension is in a schema of the admin's that the owner can use. A revision finds it in the rehearsal."""
     owner = sql.Identifier(f"{database.name}_owner")

@@ -78,7 +78,6 @@ def test_an_update_proves_what_it_ran_and_the_way_back_that_it_rehearsed(two: Ta
     assert Proof.parse(stack.outputs["proof"]).digests.keys() == {ONE}
 
 
-@pytest.mark.full
 def test_a_refresh_proves_what_the_database_is_at(two: Target, admin: str) -> None:
     """This includes a state that an earlier version of the library wrote, and a database that a user moved."""
     stack = Stack(two.url)
@@ -139,14 +138,12 @@ def test_another_script_of_a_proven_id_does_not_run(two: Target, upper: Stack, a
     assert upper.outputs["revision"] == ONE
 
 
-@pytest.mark.full
 def test_going_back_needs_no_proof(two: Target, upper: Stack, admin: str) -> None:
     upper.up(two.directory, TWO, **of(proof(two, admin, TWO)))
     upper.up(two.directory, ONE, **of(None))
     assert upper.outputs["revision"] == ONE
 
 
-@pytest.mark.full
 def test_what_cannot_wait_runs_with_its_reason_and_is_told_until_it_is_proven(
     two: Target, upper: Stack, admin: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,7 +172,6 @@ def test_what_cannot_wait_runs_with_its_reason_and_is_told_until_it_is_proven(
     assert told == []
 
 
-@pytest.mark.full
 def test_a_reason_that_says_nothing_is_refused(
     two: Target, upper: Stack, admin: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,7 +33,6 @@ def test_a_database_that_does_not_exist_yet_is_planned_from_base(target: Target)
     assert planned["plan"] == f"base → {TWO}, 2 upgrades"
 
 
-@pytest.mark.full
 def test_a_plan_starts_where_the_database_is_and_counts_up(target: Target) -> None:
     target.migrate(ONE)
     planned = checked(target, THREE)
@@ -46,7 +45,6 @@ def test_a_plan_starts_where_the_database_is_and_counts_up(target: Target) -> No
     assert not provider.diff("id", outputs, again).changes
 
 
-@pytest.mark.full
 def test_what_a_preview_shows_is_in_no_state(target: Target) -> None:
     """The inputs of an update contain only the plan, which holds if no other migration runs."""
     shown = checked(target, THREE)
@@ -56,7 +54,6 @@ def test_what_a_preview_shows_is_in_no_state(target: Target) -> None:
     assert not applied.keys() & {*DETAILS, "__applying"}
 
 
-@pytest.mark.full
 def test_a_schema_taken_down_to_where_it_began_is_a_change(target: Target) -> None:
     """The plan has the same text as the one that has run, and differs only by its serial number."""
     planned = checked(target, THREE)
@@ -68,14 +65,12 @@ def test_a_schema_taken_down_to_where_it_began_is_a_change(target: Target) -> No
     assert provider.diff("id", outputs, again).changes
 
 
-@pytest.mark.full
 def test_creating_twice_is_harmless(target: Target) -> None:
     """After a failure the engine calls it again."""
     planned = checked(target, THREE)
     assert provider.create(planned).outs == provider.create(planned).outs
 
 
-@pytest.mark.full
 def test_a_changed_password_is_planned_with_the_old_one(target: Target) -> None:
     """A preview comes before the update that changes the password on the server."""
     new = target.url.replace("_migrator:", "_migrator:new-")
@@ -101,7 +96,6 @@ def test_the_old_login_is_not_asked_about_another_database(target: Target) -> No
     assert "\n  pulumi state delete --all --force --yes\n" in failure.reason
 
 
-@pytest.mark.full
 def test_a_login_that_the_same_server_no_longer_knows_is_looked_for_by_a_refresh(target: Target) -> None:
     target.migrate(THREE)
     unknown = target.url.replace("_migrator:", "_migrator:x")

@@ -161,7 +161,6 @@ def test_a_reason_overrides_it_once_and_the_ledger_keeps_it(
     assert kept == [("the table is made by hand, ticket 4711",)]
 
 
-@pytest.mark.full
 def test_a_reason_that_says_nothing_is_none(one: Target, admin: str, monkeypatch: pytest.MonkeyPatch) -> None:
     write(one, "op.execute('ALTER TABLE taskz ADD COLUMN q int')")
     monkeypatch.setenv(SKIP_REHEARSAL, "1")
@@ -169,7 +168,6 @@ def test_a_reason_that_says_nothing_is_none(one: Target, admin: str, monkeypatch
     assert "say it in words" in failure.reason
 
 
-@pytest.mark.full
 def test_of_many_databases_none_is_touched(one: Target, database: Database, admin: str) -> None:
     write(one, "op.execute('ALTER TABLE taskz ADD COLUMN q int')")
     with tenants_of(database, one, 2) as tenants:

@@ -154,7 +154,6 @@ def test_it_is_another_one_where_anything_is_defined_otherwise_but_rights(backin
         assert len(seen) == len(DEFINED) + 1
 
 
-@pytest.mark.full
 def test_the_ledger_stays_and_tells_of_it(backing: Backing) -> None:
     id = backing.up(THREE)
     restore(backing.target, "restore", id, "--yes")
@@ -208,7 +207,6 @@ def test_a_database_that_is_another_and_not_empty_is_replaced_only_when_told(
     assert other.migrate(THREE, **MAY_LOSE) == THREE
 
 
-@pytest.mark.full
 def test_what_hangs_on_it_from_outside_is_not_taken_with_it(backing: Backing, database: Database) -> None:
     id = backing.up(TWO)
     with database.connect() as admin:
@@ -247,7 +245,6 @@ def test_a_damaged_backup_is_refused_before_anything_is_touched(backing: Backing
     assert damage in ("added", "manifest") or largest.name in refused
 
 
-@pytest.mark.full
 def test_nobody_is_asked_without_a_terminal_and_an_unknown_id_is_named(backing: Backing) -> None:
     id = backing.up(TWO)
     assert "stdin is not a terminal: pass --yes" in restore(backing.target, "restore", id, check=False)
@@ -269,7 +266,6 @@ def test_into_takes_its_password_from_the_environment(backing: Backing, make_tar
     assert planner.read_revision(other.url) == ONE and planner.read_revision(backing.target.url) == TWO
 
 
-@pytest.mark.full
 def test_while_another_migration_runs_it_waits(backing: Backing) -> None:
     id = backing.up(TWO)
     with psycopg.connect(backing.target.url, autocommit=True) as other:

@@ -54,7 +54,6 @@ def test_an_approval_holds_for_what_the_ledger_keeps(newer: Target, stack: Stack
     assert tables(newer) == ["one", "two"]
 
 
-@pytest.mark.full
 def test_an_updates_own_check_which_only_plans_goes_by_the_ledger(newer: Target, stack: Stack, checkout: Path) -> None:
     planned = stack.preview(checkout, TWO, **{"__applying": True})
     assert planned["plan"] == f"{FOUR} → {TWO}, 2 downgrades"
@@ -82,7 +81,6 @@ def test_rows_are_counted_and_stay_until_their_revision_may_take_them_away(
     assert tables(newer) == ["one", "two"]
 
 
-@pytest.mark.full
 def test_what_only_the_run_shows_is_refused_with_the_ledgers_scripts_too(newer: Target) -> None:
     drop = "DO $$ BEGIN EXECUTE 'DROP TABLE ' || 'four'; END $$"
     newer.write(FOUR, THREE, "op.execute('CREATE TABLE four (x int)')", f'op.execute("{drop}")')
@@ -96,7 +94,6 @@ def test_what_only_the_run_shows_is_refused_with_the_ledgers_scripts_too(newer: 
     assert tables(newer) == before
 
 
-@pytest.mark.full
 def test_lint_does_not_stop_it(newer: Target, stack: Stack, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The stored script is not on disk, so it cannot be fixed, and no exception can be added."""
     execute(newer, "ALTER TABLE four ADD x int")
@@ -117,7 +114,6 @@ def test_an_excuse_in_a_script_holds_where_only_the_ledger_has_it(newer: Target)
     assert [each.excused for one in review.revisions[0].statements for each in one.findings] == ["it is a cache"]
 
 
-@pytest.mark.full
 def test_a_backup_comes_before_it(newer: Target, stack: Stack, checkout: Path, tmp_path: Path) -> None:
     require_clients(newer)
     folder = tmp_path / "backups"
@@ -127,7 +123,6 @@ def test_a_backup_comes_before_it(newer: Target, stack: Stack, checkout: Path, t
     assert tables(newer) == ["one", "two"]
 
 
-@pytest.mark.full
 def test_it_is_rehearsed(newer: Target, stack: Stack, checkout: Path, server: Server) -> None:
     with Database(server, "postgres").connect() as admin:
         if find_client(admin.info.server_version // 10000) is None:
@@ -141,7 +136,6 @@ def test_it_is_rehearsed(newer: Target, stack: Stack, checkout: Path, server: Se
     assert everything(newer) == before
 
 
-@pytest.mark.full
 def test_rows_that_a_restore_took_back_are_passed_over(newer: Target, stack: Stack, checkout: Path) -> None:
     """Rows between the last one in the backup and the restore belong to undone changes."""
     [(last,)] = newer.query("SELECT max(id) FROM migrations.ledger")

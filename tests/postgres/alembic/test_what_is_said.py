@@ -71,7 +71,6 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return said
 
 
-@pytest.mark.full
 def test_no_error_prints_a_value_of_a_row(empty_target: Target, database: Database, logged: list[str]) -> None:
     with database.connect() as admin:
         admin.execute(f"GRANT CREATE ON DATABASE {database.name} TO {database.name}_owner")
@@ -116,7 +115,6 @@ def test_a_value_that_a_script_puts_into_a_statement_is_not_printed(empty_target
 HOSTILE = "\x1b]0;owned\x07\r\n::error::\u202e##[x]"
 
 
-@pytest.mark.full
 def test_what_comes_from_the_database_commands_nothing(
     empty_target: Target, database: Database, logged: list[str], tmp_path: Path
 ) -> None:
@@ -164,7 +162,6 @@ def test_the_script_that_brings_back_what_was_does_so_with_any_text(empty_target
     assert "no drift" in run(empty_target, "drift").stdout
 
 
-@pytest.mark.full
 def test_what_comes_from_scripts_and_arguments_commands_nothing(empty_target: Target) -> None:
     path = empty_target.write(ONE, None, f"op.execute({f'SELECT $x${HOSTILE}$x$ FROM nowhere'!r})")
     path.write_text(

@@ -76,7 +76,6 @@ def test_a_database_at_a_revision_is_taken_for_it(site: Target, adopting: dict[s
     assert adopting["__rehearse_with"] not in str([stack.inputs, stack.outputs])
 
 
-@pytest.mark.full
 def test_what_is_pending_then_runs_and_the_way_back_is_there(site: Target, adopting: dict[str, Any]) -> None:
     build(site, SQL[ONE], SQL[TWO])
     stack = Stack(site.url)
@@ -92,7 +91,6 @@ def test_what_is_pending_then_runs_and_the_way_back_is_there(site: Target, adopt
     assert site.query("SELECT to_regclass('app.tasks')") == [(None,)]
 
 
-@pytest.mark.full
 def test_a_preview_changes_nothing(site: Target, adopting: dict[str, Any]) -> None:
     build(site, SQL[ONE])
     Stack(site.url).preview(site.directory, THREE, **adopting)
@@ -123,7 +121,6 @@ def test_what_no_revision_builds_is_refused_with_the_nearest(
     assert site.query("SELECT count(*) FROM pg_class WHERE relnamespace = 'migrations'::regnamespace") == [(0,)]
 
 
-@pytest.mark.full
 def test_what_may_differ_is_adopted_with_it(site: Target, adopting: dict[str, Any]) -> None:
     build(site, SQL[ONE], "CREATE TABLE notes ()")
     stack = Stack(site.url)
@@ -146,7 +143,6 @@ def test_revisions_that_build_the_same_are_told_apart_by_a_person(site: Target, 
     )
 
 
-@pytest.mark.full
 def test_an_alembic_version_in_public_is_moved_over(site: Target, adopting: dict[str, Any], database: Database) -> None:
     owner = f"{database.name}_owner"
     build(site, SQL[ONE], SQL[TWO])
@@ -168,7 +164,6 @@ def test_an_alembic_version_in_public_is_moved_over(site: Target, adopting: dict
     assert site.query("SELECT version_num FROM migrations.alembic_version") == [(TWO,)]
 
 
-@pytest.mark.full
 def test_an_alembic_version_that_is_not_what_is_there_is_not_believed(
     site: Target, adopting: dict[str, Any], database: Database
 ) -> None:

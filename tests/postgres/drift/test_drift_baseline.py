@@ -58,7 +58,6 @@ def test_nothing_differs_from_what_an_update_left(stack: Stack) -> None:
     assert stack.outputs["schema_fingerprint"] == before
 
 
-@pytest.mark.full
 def test_what_downgrades_keep_is_no_drift(database: Database, target: Target) -> None:
     with database.connect() as admin:
         admin.execute(f'CREATE SCHEMA kept AUTHORIZATION "{database.name}_owner"'.encode())
@@ -94,7 +93,6 @@ def test_drift_is_a_change_until_it_is_mended(target: Target, stack: Stack) -> N
     assert not stack.up(target.directory, TWO)
 
 
-@pytest.mark.full
 def test_an_update_that_was_killed_is_no_drift(
     target: Target, stack: Stack, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
@@ -126,7 +124,6 @@ def test_an_update_that_failed_half_way_is_no_drift(empty_target: Target) -> Non
     assert drift(stack) == {}
 
 
-@pytest.mark.full
 def test_a_state_that_was_lost_expects_what_the_ledger_says(target: Target, stack: Stack, said: list[str]) -> None:
     owner(target, "CREATE TABLE app.scratch (id int)")
     stack.lose()
@@ -187,7 +184,6 @@ def test_who_may_write_the_migration_tables_is_compared(
             admin.execute(f"DROP ROLE {database.name}_sly".encode())
 
 
-@pytest.mark.full
 def test_the_ledger_of_the_first_update_is_no_drift(empty_target: Target) -> None:
     """An update that applies nothing creates the ledger too."""
     empty_target.write(ONE, None, "op.execute('CREATE TABLE app.one ()')")
@@ -205,7 +201,6 @@ def test_many_differences_are_counted_right(target: Target, stack: Stack, said: 
     assert "… and 30 more" in said[-1]
 
 
-@pytest.mark.full
 def test_what_another_release_kept_is_not_taken_for_this_ones(target: Target, stack: Stack) -> None:
     digest = stack.outputs["schema_fingerprint"]
     stack.outputs["schema_fingerprint"] = f"v1:{digest.partition(':')[2]}"
@@ -235,7 +230,6 @@ def test_after_an_upgrade_of_the_server_it_says_what_may_be_no_drift(
     assert "is 99, which may print in other words what is the same" in said[-1]
 
 
-@pytest.mark.full
 def test_a_revision_moved_by_hand_is_told_as_that(empty_target: Target, said: list[str]) -> None:
     """Drift cannot be separated from the changes of the revision until the database is back at the stack's revision."""
     empty_target.write(ONE, None, "op.execute('CREATE TABLE app.one ()')", "op.execute('DROP TABLE app.one')")

@@ -113,7 +113,6 @@ def test_the_password_that_a_role_gets_is_the_one_given(configured: Ask, databas
     assert configured("Delete", call(ROLE, id=name, properties=properties)) == {"response": {}}
 
 
-@pytest.mark.full
 def test_the_server_never_learns_the_password_not_even_its_log(make_cluster: Any) -> None:
     made = make_cluster({"log_statement": "all"})
     login = made.server
@@ -436,7 +435,6 @@ def test_the_process_ends_when_it_is_told_to() -> None:
         assert process.wait(10) == 0
 
 
-@pytest.mark.full
 def test_the_process_does_not_outlive_its_engine() -> None:
     """A killed engine leaves no plugin behind."""
     script = "import subprocess, sys\np = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE)\n"
