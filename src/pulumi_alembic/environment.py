@@ -57,7 +57,7 @@ def run(target_metadata: sa.MetaData | None, url: Callable[[], str], policy: Cal
     Args:
         target_metadata: The program's tables, for autogenerate. None if it has none.
         url: Returns the migrator's URL. Only called if Alembic was started as a command, or to learn the URL.
-        policy: Returns how long to wait. Only called if Alembic was started as a command.
+        policy: Returns how long to wait. Only called by `alembic` and by `pulumi-alembic` without DATABASE_URL.
 
     Raises:
         RevisionFailed: A revision failed and was rolled back. The revisions before it stay applied.
@@ -65,8 +65,8 @@ def run(target_metadata: sa.MetaData | None, url: Callable[[], str], policy: Cal
 
     """
     context.config.attributes[ENTERED] = True
-    if on_url := context.config.attributes.get("on_url"):
-        on_url(url())
+    if on_database := context.config.attributes.get("on_database"):
+        on_database((url(), policy))
         return
     if within := context.config.attributes.get("within"):
         within(sa.MetaData() if target_metadata is None else target_metadata)

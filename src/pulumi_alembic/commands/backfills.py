@@ -11,10 +11,9 @@ import click
 
 from pulumi_alembic.commands.command import AS_JSON, Options, argument, command, flag, option, tell
 from pulumi_alembic.commands.formats import print_document
-from pulumi_alembic.commands.project import database_url
+from pulumi_alembic.commands.project import database_and_policy, database_url
 from pulumi_alembic.errors import BackfillError
 from pulumi_alembic.output.wording import table
-from pulumi_alembic.policy import Policy
 
 if TYPE_CHECKING:
     from pulumi_alembic.migrate.backfills.store import Backfill, State
@@ -28,12 +27,12 @@ def _run(options: Options, directory: Path) -> int:
     from pulumi_alembic.migrate.backfills.work import Worker, work
     from pulumi_alembic.scripts.origin import Origin
 
-    url = database_url(directory)
+    url, policy = database_and_policy(directory)
     if not options.ids and not _read(url):
         print(_NONE)
         return 0
     worker = Worker(
-        *(url, Policy(), tell, print, Origin.of(directory)),
+        *(url, policy, tell, print, Origin.of(directory)),
         sessions=options.workers,
         rests=not options.full_speed,
     )

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from pulumi_alembic.commands.command import AS_JSON, Options, argument, command, flag, option, tell
 from pulumi_alembic.commands.formats import print_document
-from pulumi_alembic.commands.project import database_url
+from pulumi_alembic.commands.project import database_and_policy, database_url
 from pulumi_alembic.errors import BackupError, DatabaseError
 from pulumi_alembic.output.wording import table
+from pulumi_alembic.policy import Policy
 from pulumi_alembic.scripts.plan import revision_text
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def _restore(options: Options, directory: Path) -> None:
     if options.into:
         _refuse_password(options.into)
     # Read once, because a stack's engine has to start for it.
-    url = "" if options.folder and options.into else database_url(directory)
+    url, policy = ("", Policy()) if options.folder and options.into else database_and_policy(directory)
     folder, checksum = _found(options, url)
     backup = load(folder, options.id)
     if checksum and checksum != backup.checksum:
@@ -128,7 +129,7 @@ def _restore(options: Options, directory: Path) -> None:
             "Nothing was restored"
         )
     command = " ".join(["pulumi-alembic", *sys.argv[1:]])
-    job = Job(options.into or url, directory, command=command, origin=Origin.of(directory))
+    job = Job(options.into or url, directory, command=command, policy=policy, origin=Origin.of(directory))
     restore = Restore(backup, folder, job, options.replace, options.another_fingerprint, tell)
     content = restore.look()
     if not content.empty and not options.yes:

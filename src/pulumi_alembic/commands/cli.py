@@ -13,6 +13,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -21,9 +22,10 @@ import click
 from pulumi_alembic.commands import backfills, backups, baselines, drift, kept, new, status
 from pulumi_alembic.commands.command import AS_JSON, Options, argument, command, flag, option, tell
 from pulumi_alembic.commands.formats import print_document
-from pulumi_alembic.commands.project import database_url, project_folder, script_directory
+from pulumi_alembic.commands.project import database_and_policy, database_url, project_folder, script_directory
 from pulumi_alembic.database.sessions import patience, waits
 from pulumi_alembic.errors import MigrationError, TargetError
+from pulumi_alembic.migrate.data_loss.settings import allowed
 from pulumi_alembic.migrate.job import Gate, Job, Listener
 from pulumi_alembic.output.printable import guarded_output, json_text, printable
 from pulumi_alembic.output.wording import counted
@@ -125,8 +127,9 @@ def _plan(options: Options, directory: Path) -> int:
 
 
 def _job(options: Options, directory: Path, command: str = "") -> Job:
-    url, contracts = database_url(directory), Contracts(by_hand=True)
-    return Job(url, directory, options.target, command, contracts=contracts, baselines=not options.no_baseline)
+    url, policy = database_and_policy(directory)
+    job = Job(url, directory, options.target, command, policy, baselines=not options.no_baseline)
+    return replace(job, allow_data_loss=allowed(()), contracts=Contracts(by_hand=True))
 
 
 def _further(plan: Plan) -> dict[str, Any]:
@@ -186,14 +189,13 @@ class _UpgradesOnly(Gate):
 
 def _contract(options: Options, directory: Path) -> None:
     from pulumi_alembic.migrate import migrator, planner
-    from pulumi_alembic.migrate.data_loss.settings import allowed
 
     reason = " ".join(options.reason.split())
     if " " not in reason:
         raise MigrationError("--reason must say in words why no code of the previous version runs any longer")
     typed = shlex.join(["pulumi-alembic", *sys.argv[1:]])
-    contracts = Contracts(alone=True)
-    job = Job(database_url(directory), directory, HEAD, typed, allow_data_loss=allowed(()), contracts=contracts)
+    url, policy = database_and_policy(directory)
+    job = Job(url, directory, HEAD, typed, policy, allow_data_loss=allowed(()), contracts=Contracts(alone=True))
     plan = planner.read_plan_context(job).plan
     if not any(step.phase == CONTRACT for step in plan.steps):
         print("no contract is pending")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from pulumi_alembic.errors import DatabaseError, HistoryError
 from pulumi_alembic.output.wording import nearby
+from pulumi_alembic.policy import Policy
 
-__all__ = ["database_url", "project_folder", "script_directory"]
+__all__ = ["database_and_policy", "database_url", "project_folder", "script_directory"]
 
 FILES = ("pyproject.toml", "alembic.ini")
 
@@ -67,11 +69,27 @@ def database_url(directory: Path) -> str:
         DatabaseError: There is neither.
 
     """
-    if url := os.environ.get("DATABASE_URL"):
-        return url
-    from pulumi_alembic.migrate.alembic_run import ask_url
+    return _database(directory)[0]
 
-    url = ask_url(directory)
-    if url is None:
+
+def database_and_policy(directory: Path) -> tuple[str, Policy]:
+    """Return DATABASE_URL and the default policy, or otherwise what the project's env.py gives to `alembic`.
+
+    Raises:
+        DatabaseError: There is no URL.
+        PolicyError: A setting is not valid.
+
+    """
+    url, policy = _database(directory)
+    return url, policy()
+
+
+def _database(directory: Path) -> tuple[str, Callable[[], Policy]]:
+    if url := os.environ.get("DATABASE_URL"):
+        return url, Policy
+    from pulumi_alembic.migrate.alembic_run import ask_database
+
+    given = ask_database(directory)
+    if given is None:
         raise DatabaseError(f"{directory.name}/env.py does not tell the database's URL: set DATABASE_URL")
-    return url
+    return given

@@ -23,12 +23,13 @@ from pulumi_alembic.migrate.job import ENTERED, Request
 from pulumi_alembic.migrate.script_module import load
 from pulumi_alembic.output.redact import redact
 from pulumi_alembic.output.wording import nearby
+from pulumi_alembic.policy import Policy
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.manifest import COMMAND
 from pulumi_alembic.scripts.plan import Direction, Plan, revision_text
 from pulumi_alembic.scripts.revision import Revision, builds_on
 
-__all__ = ["ask_url", "enter", "import_scripts", "run"]
+__all__ = ["ask_database", "enter", "import_scripts", "run"]
 
 # Alembic keeps its context in module globals: of two runs in threads, one would send its statements to the other's
 # database.
@@ -78,21 +79,23 @@ def _not_importable(revision: Revision, reason: str) -> str:
     )
 
 
-def ask_url(directory: Path) -> str | None:
-    """Return the URL that the project's env.py gives the `alembic` command, or None if it gives none.
+def ask_database(directory: Path) -> tuple[str, Callable[[], Policy]] | None:
+    """Return the URL and the function for the policy that the project's env.py gives the `alembic` command.
+
+    None if it gives none.
 
     Raises:
         MigrationError: env.py does not run as far as that.
 
     """
-    urls: list[str] = []
+    given: list[tuple[str, Callable[[], Policy]]] = []
     try:
-        _run_env(directory, {"on_url": urls.append})
+        _run_env(directory, {"on_database": given.append})
     except MigrationError:
         raise
     except Exception as error:
         raise HistoryError(_not_runnable(directory / "env.py", error, "does not give the database's URL")) from None
-    return urls[0] if urls else None
+    return given[0] if given else None
 
 
 def enter(history: History, within: Callable[[MetaData], None]) -> None:

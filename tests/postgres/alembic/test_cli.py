@@ -10,7 +10,7 @@ import pytest
 from tests import formats, loaded
 from tests.postgres.alembic.conftest import Target
 
-ONE, TWO = "20250101_001", "20250102_002"
+ONE, TWO, THREE, FOUR = "20250101_001", "20250102_002", "20250103_003", "20250104_004"
 
 LOADED = """
 import sys
@@ -96,6 +96,33 @@ def test_upgrade_does_not_go_down(two: Target) -> None:
     assert refused.stderr == (
         f"error: {ONE} is older than the database ({TWO} → {ONE}, 1 downgrade).\n  alembic downgrade {ONE}\n"
     )
+
+
+def test_the_command_that_a_refused_deletion_names_deletes(two: Target) -> None:
+    """Regression: `pulumi-alembic upgrade` named the variable and did not read it."""
+    two.write(THREE, TWO, "op.execute('INSERT INTO one DEFAULT VALUES')")
+    run(two, "upgrade")
+    two.write(FOUR, THREE, "op.execute('DROP TABLE one')")
+    *_, line = run(two, "upgrade").stderr.splitlines()
+    setting, command = line.split(maxsplit=1)
+    name, _, value = setting.partition("=")
+    assert run(two, *command.split()[1:], **{name: value}).stdout == f"upgrade {FOUR}\nthe database is at {FOUR}\n"
+
+
+@pytest.mark.parametrize(
+    "command", [("upgrade",), ("contract", "--reason", "no other code runs")], ids=["upgrade", "contract"]
+)
+def test_it_waits_as_long_as_env_py_says(two: Target, command: tuple[str, ...]) -> None:
+    """Regression: only `alembic` read the policy."""
+    with two.write(THREE, TWO, "op.execute('DROP TABLE one')").open("a") as script:
+        script.write("phase = 'contract'\n")
+    (two.directory / "env.py").write_text(
+        "import sqlalchemy as sa\nfrom pulumi_alembic import environment\nfrom pulumi_alembic.policy import Policy\n"
+        f"environment.run(sa.MetaData(), lambda: {two.url!r}, lambda: Policy(preflight=True, "
+        "min_free_connections=100_000))\n"
+    )
+    refused = run(two, *command, DATABASE_URL="")
+    assert "(min_free_connections 100000)" in refused.stderr
 
 
 @pytest.mark.full
