@@ -203,8 +203,7 @@ def _refuse_outputs(name: str, given: Mapping[str, object]) -> None:
         if isinstance(value, pulumi.Output):
             raise pulumi.RunError(
                 f"Migrations {name!r}: {argument} is an output of another resource, which a preview does not always "
-                "know. Give it a plain value, such as one of the stack's configuration. Only url and an approval can "
-                "be outputs"
+                "know. Give it a plain value, such as one of the stack's configuration"
             )
 
 

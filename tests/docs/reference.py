@@ -30,7 +30,8 @@ VALUES: Mapping[str, tuple[str, str, str]] = {
     ),
     "taskdb:production": (
         "`true` for stacks named `prod` or `production`, otherwise `false`",
-        "Whether practices of lint are obligations, and connections have to be encrypted.",
+        "Whether practices of lint are obligations, and connections have to be encrypted. It changes the defaults of "
+        "`protect`, `on_unknown_revision` and `contract`.",
         "environments.md#what-prod-adds",
     ),
     "taskdb:protect": (
@@ -133,7 +134,7 @@ VALUES: Mapping[str, tuple[str, str, str]] = {
     ),
     "taskdb:max_replica_lag": (
         "`30s`",
-        "For `preflight`: how far a replica is behind.",
+        "How far a replica is allowed to be behind, for `preflight`, batched updates and backfills.",
         "migrations.md#locks-and-waiting",
     ),
     "taskdb:min_free_connections": (
@@ -162,7 +163,7 @@ VALUES: Mapping[str, tuple[str, str, str]] = {
         "security.md#reports-without-a-state",
     ),
     "postgresql:host": ("PGHOST", "The server's name.", "environments.md#staging-and-prod"),
-    "postgresql:port": ("PGPORT", "The server's port.", "environments.md#staging-and-prod"),
+    "postgresql:port": ("PGPORT, or `5432`", "The server's port.", "environments.md#staging-and-prod"),
     "postgresql:username": ("PGUSER", "The admin's name.", "environments.md#staging-and-prod"),
     "postgresql:password": (
         "PGPASSWORD",
@@ -182,7 +183,7 @@ VALUES: Mapping[str, tuple[str, str, str]] = {
 }
 """The default of each key of a stack, its meaning, and the page that explains it."""
 
-NAMED = ("Approval", "Backup", "PromoteFrom", "Drift", "Query", "Waves", "Commands")
+NAMED = ("Approval", "Backup", "Contract", "PromoteFrom", "Drift", "Query", "Waves", "Commands")
 """The types of arguments of `Migrations`."""
 
 COMMANDS: Mapping[str, tuple[str, ...]] = {
@@ -241,7 +242,8 @@ def configuration() -> str:
             "# Configuration keys",
             "",
             "Set a key with `pulumi config set KEY VALUE --stack STACK`. A key that does not exist and an invalid value are",
-            "rejected before anything changes. If a `postgresql:` key is not set, the variable of the second column counts.",
+            "rejected before anything changes. Without `postgresql:host` and `PGHOST`, the server is the development server.",
+            "If `postgresql:host` is set, only the login and the authorities can come from the variables.",
             "",
             *rows,
         )

@@ -42,7 +42,7 @@ class Approval(Argument):
 class Backup(Argument):
     """Back up the database before an update, into `folder`.
 
-    `when` is `never`, `destructive` (before a plan that deletes data) or `always`.
+    `when` is `never`, `destructive` (before a plan that deletes something, or can) or `always`.
     """
 
     when: str = When.DESTRUCTIVE

@@ -26,7 +26,7 @@ def batched_update(
     key: str | Sequence[str] | None = None,
     changed: Literal["continue", "restart"] | None = None,
 ) -> None:
-    """Run `UPDATE table SET assignments WHERE where` once for each row, in transactions of about 20 ms.
+    """Run `UPDATE table SET assignments WHERE where` once for each row, in transactions of about 10 ms.
 
     It walks along the key up to the row that was the last one at the beginning. Rows inserted meanwhile are not
     updated. After an interruption, the next run continues after the last committed row. It runs in a block of its own,
