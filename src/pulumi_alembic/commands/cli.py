@@ -385,7 +385,7 @@ group = click.Group(
         command(_plan, "Show what `upgrade` would run; change nothing.", _TARGET, _NO_BASELINE, AS_JSON),
         command(
             _upgrade,
-            "Upgrade the database to a revision, as an update of the stack does.",
+            "Upgrade the database to a revision. Lint, approval, backups and the other gates of a stack are not asked.",
             _TARGET,
             _NO_BASELINE,
             AS_JSON,
