@@ -343,6 +343,8 @@ class _Drawing:
             self._add(
                 f"INSERT INTO {table.name} ({names}) {how}VALUES ({values}) ON CONFLICT DO NOTHING", "", "seeded rows"
             )
+        # A table with pending checks cannot be altered.
+        self._add("SET CONSTRAINTS ALL IMMEDIATE")
 
     def _rename(self, table: Table) -> None:
         pick, old = self._random, table.name

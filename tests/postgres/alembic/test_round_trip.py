@@ -14,6 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 
+import psycopg
 import pytest
 
 from pulumi_alembic.database.connection import Connection
@@ -54,6 +55,9 @@ DROPS = [
 ]
 NEEDS_NO_ROWS = re.compile(r"ADD COLUMN (?!.*DEFAULT).*NOT NULL")
 """Such a column cannot be added to a table that has rows."""
+
+HIDDEN = re.compile(r"\S+ (rows|values) of")
+"""A policy hides how many there are, so the preview has no number."""
 
 TABLES = """
 SELECT quote_ident(nspname) || '.' || quote_ident(relname), relforcerowsecurity, (
@@ -110,6 +114,13 @@ def rows(target: Target) -> dict[str, list[dict[str, str]]]:
     return found
 
 
+def are_there(text: str, found: dict[str, list[dict[str, str]]]) -> bool:
+    """Whether there are rows, or values, that the preview names."""
+    where = text.partition(" of ")[2]
+    table = next(each for each in found if where == each or where.startswith(f"{each}."))
+    return any(row.get(where[len(table) + 1 :], "") is not None for row in found[table])
+
+
 def without(found: dict[str, list[dict[str, str]]], lost: list[str]) -> dict[str, list[dict[str, str]]]:
     """Return the rows without the values of the columns that the preview named as lost."""
     for text in lost:
@@ -132,7 +143,7 @@ def heard(said: list[str], verb: str) -> list[str]:
 
 def agree(preview: list[str], update: list[str]) -> None:
     """Assert equal numbers. A number that a policy hides is missing in the preview, and can be zero."""
-    hidden = {each for each in preview if re.match(r"\S+ (rows|values) of", each)}
+    hidden = {each for each in preview if HIDDEN.match(each)}
     known = [each for each in update if re.sub(r"(: )[\d,]+ (row|value)s?", r"\1\2s", each) not in hidden]
     assert sorted(known) == sorted({*preview} - hidden)
 
@@ -160,7 +171,7 @@ def round_trip(
         connection.commit()
     before, lines, said = rows(target), schema(target), list[str]()
     down = preview(target, back)
-    lost = told(down, "losses")
+    lost = [text for text in told(down, "losses") if not HIDDEN.match(text) or are_there(text, before)]
     if lost:
         with pytest.raises(RevisionFailed, match="it would delete") as caught:
             target.migrate(back, origin=Origin())
@@ -174,12 +185,15 @@ def round_trip(
     try:
         target.migrate(start, on_kept=said.append, origin=Origin())
     except RevisionFailed as error:
-        # The column's table has rows at ONE, as in plain Alembic. The dropped data stays preserved.
-        assert (back, start) == (ONE, TWO) and "contains null values (23502)" in str(error), error
-        assert any(NEEDS_NO_ROWS.search(line) for line in str(error).splitlines() if "statement: " in line), error
+        # Its own statements do not fit the rows: alone they fail with the same error. What was dropped stays preserved.
+        assert start == TWO
         with connect(target.url) as connection:
-            assert (len(read(connection)) > 0) == (counted["kept"] > 0)
-        return Counter({"of no rows": 1})
+            assert (len(read(connection)) > 0) == (counted["kept"] > 0) or back == "base"
+            with pytest.raises(psycopg.Error) as alone:
+                for statement in drawn.up(drawn.second):
+                    connection.execute(statement.encode())
+        assert f"({alone.value.sqlstate})" in str(error), error
+        return Counter({"that its statements do not fit": 1})
     if lost and any("cannot be NULL, and was not there" in each for each in said):
         # Rows cannot be restored without a value whose loss was allowed.
         return counted
@@ -288,6 +302,31 @@ NAMED: dict[str, tuple[list[tuple[str, str]], str]] = {
         ],
         "UPDATE app.ones SET added = 'x' || (6 - id); UPDATE app.ones SET added = replace(added, 'x', 'v');"
         "INSERT INTO app.of VALUES ('v1'), ('v5')",
+    ),
+    "unique values that changed places, beside a key that is checked late": (
+        [
+            (
+                "ALTER TABLE app.ones ADD COLUMN added serial UNIQUE, ADD COLUMN up int;"
+                "ALTER TABLE app.ones ADD FOREIGN KEY (up) REFERENCES app.ones DEFERRABLE INITIALLY DEFERRED",
+                f"{DROP}, DROP up",
+            )
+        ],
+        "UPDATE app.ones SET added = 10 + id, up = id; UPDATE app.ones SET added = 6 - id",
+    ),
+    "a seeded row deleted, to which a table without rows refers whose policy hides all": (
+        [
+            (f"{TWOS}; {SEEDS}", "DROP TABLE app.twos"),
+            ("ALTER TABLE app.ones ADD COLUMN added int REFERENCES app.twos", DROP),
+            (
+                "CREATE POLICY hides ON app.ones USING (false);"
+                "ALTER TABLE app.ones ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
+                "ALTER TABLE app.ones DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY;"
+                "DROP POLICY hides ON app.ones",
+            ),
+        ],
+        "ALTER TABLE app.ones NO FORCE ROW LEVEL SECURITY; DELETE FROM app.ones;"
+        "ALTER TABLE app.ones FORCE ROW LEVEL SECURITY;"
+        "DELETE FROM app.twos WHERE id = 1; UPDATE app.twos SET name = 'other' WHERE id = 2",
     ),
     "a check of two columns that are dropped apart": (
         [

@@ -12,7 +12,7 @@ from psycopg import sql
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
 
-__all__ = ["ForeignKey", "deferred", "read_keys", "sorted_by_keys"]
+__all__ = ["ForeignKey", "deferred", "read_keys", "sorted_by_keys", "tables_of"]
 
 # The server maintains a key's copies for partitions. Before PostgreSQL 18 conenforced and conperiod do not exist.
 _KEYS = """
@@ -65,6 +65,11 @@ def read_keys(session: Connection, tables: Iterable[int]) -> list[ForeignKey]:
         ForeignKey(name, child_oid, child, parent_oid, parent, tuple(own), tuple(others), *kind)
         for name, child_oid, child, parent_oid, parent, own, others, *kind in rows
     ]
+
+
+def tables_of(keys: Iterable[ForeignKey]) -> set[int]:
+    """Return the oids of the tables that have these keys, or are referenced by them."""
+    return {oid for key in keys for oid in (key.child_oid, key.parent_oid)}
 
 
 def sorted_by_keys(tables: Sequence[int], keys: Sequence[ForeignKey]) -> dict[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,7 +14,7 @@ from pulumi_alembic.database.connection import VERSION_TABLE
 from pulumi_alembic.ledger import ledger
 from pulumi_alembic.ledger.ledger import Event, Row, Run
 from pulumi_alembic.migrate.data_loss.catalog_after import Names, names
-from pulumi_alembic.migrate.data_loss.foreign_keys import ForeignKey, deferred, read_keys, sorted_by_keys
+from pulumi_alembic.migrate.data_loss.foreign_keys import ForeignKey, deferred, read_keys, sorted_by_keys, tables_of
 from pulumi_alembic.migrate.data_loss.guard import written
 from pulumi_alembic.migrate.data_loss.preserved_table import Entry, describe, is_ready, numbers, read, rename, waits
 from pulumi_alembic.migrate.data_loss.remainder import left_of, merge
@@ -21,7 +22,7 @@ from pulumi_alembic.migrate.data_loss.rows import Part, Rows, mark_orphans
 from pulumi_alembic.migrate.data_loss.sequences import set_sequences
 from pulumi_alembic.migrate.data_loss.session import Unfit, reason, refusal, unchanging
 from pulumi_alembic.migrate.data_loss.target import Target, quiet
-from pulumi_alembic.migrate.data_loss.values import Values, write, write_each
+from pulumi_alembic.migrate.data_loss.values import Values, not_unique, write, write_each
 from pulumi_alembic.output.tracing import span
 from pulumi_alembic.scripts.plan import Direction
 
@@ -192,8 +193,8 @@ class _RevisionRestore:
         if not rows:
             return
         try:
-            with self._session.transaction(), quiet(self._session, [row.oid for row in rows]):
-                keys = read_keys(self._session, self._tree(row.oid for row in rows))
+            keys = read_keys(self._session, self._tree(row.oid for row in rows))
+            with self._session.transaction(), quiet(self._session, [row.oid for row in rows], tables_of(keys)):
                 for row in rows:
                     row.look()
                     row.clear(keys)
@@ -241,7 +242,7 @@ class _RevisionRestore:
             try:
                 with (
                     self._session.transaction(),
-                    quiet(self._session, targets),
+                    quiet(self._session, targets, tables_of(keys)),
                     deferred(self._session, checked_late),
                 ):
                     how()
@@ -341,14 +342,19 @@ class _Restoration:
         self._meet()
         for row in self._rows:
             row.insert()
-        self._write(thoroughly=False)
+        for several in self._tables:
+            for values in several:
+                values.prepare()
+            write(self._session, several)
+            for values in several:
+                values.forget()
 
     def thoroughly(self) -> None:
         """Restore everything at once without unique constraints. The caller defers foreign keys."""
-        self._meet()
-        for row in self._rows:
-            row.insert()
-        self._write(thoroughly=True)
+        with ExitStack() as stack:
+            for several in self._tables:
+                stack.enter_context(not_unique(self._session, several))
+            self.quickly()
 
     def one_by_one(self) -> None:
         """Restore all that fit together, and note the reason of each other one."""
@@ -365,8 +371,8 @@ class _Restoration:
             for values in several:
                 values.prepare()
             try:
-                with self._session.transaction():
-                    write(self._session, several, thoroughly=True)
+                with self._session.transaction(), not_unique(self._session, several):
+                    write(self._session, several)
                     self._check()
             except psycopg.Error as error:
                 refusal(error)
@@ -393,14 +399,6 @@ class _Restoration:
             row.clear(self._keys)
         for row in self._all:
             row.match()
-
-    def _write(self, *, thoroughly: bool) -> None:
-        for several in self._tables:
-            for values in several:
-                values.prepare()
-            write(self._session, several, thoroughly=thoroughly)
-            for values in several:
-                values.forget()
 
     def _insert_marked(self) -> None:
         mark_orphans(self._session, self._rows, self._keys)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from pulumi_alembic.migrate.data_loss.target import WHY, Target
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
 
-__all__ = ["Values", "write", "write_each"]
+__all__ = ["Values", "not_unique", "write", "write_each"]
 
 _VOLATILE = """
 SELECT EXISTS (
@@ -186,17 +186,10 @@ class Values:
         return self._defaults[name]
 
 
-def write(session: Connection, parts: Sequence[Values], *, thoroughly: bool) -> None:
+def write(session: Connection, parts: Sequence[Values]) -> None:
     """Write the values of one table, with as few statements as possible, because a check can cover several columns.
 
-    Args:
-        session: the session of the revision.
-        parts: the values, all of one table.
-        thoroughly: drop unique constraints meanwhile. Otherwise two rows that swap a value would conflict.
-
-    Raises:
-        psycopg.Error: one of the values does not fit.
-
+    Raises psycopg.Error if one of the values does not fit. Two rows that swap a unique value fit within `not_unique`.
     """
     batches: list[list[Values]] = []
     for part in parts:
@@ -204,11 +197,9 @@ def write(session: Connection, parts: Sequence[Values], *, thoroughly: bool) -> 
         if (batch := next(fitting, None)) is None:
             batches.append(batch := [])
         batch.append(part)
-    numbers = [part.target.columns[name].number for part in parts for name in part.fresh]
-    with _not_unique(session, parts[0].target.oid, numbers if thoroughly else []):
-        for batch in batches:
-            if update := _update(batch):
-                session.execute(update.encode())
+    for batch in batches:
+        if update := _update(batch):
+            session.execute(update.encode())
 
 
 def write_each(session: Connection, values: Values) -> None:
@@ -247,14 +238,23 @@ def _update(several: Sequence[Values], names: Collection[str] | None = None) -> 
 
 
 @contextmanager
-def _not_unique(session: Connection, table: int, columns: Iterable[int]) -> Iterator[None]:
-    """Drop unique constraints and indexes of these columns within the block, and create them again at its end."""
-    numbers = list(columns)
-    constraints = session.execute(_UNIQUE, {"table": table, "columns": numbers}).fetchall() if numbers else []
+def not_unique(session: Connection, parts: Sequence[Values]) -> Iterator[None]:
+    """Drop unique constraints and indexes of the fresh columns of one table, and create them again after the block.
+
+    No check of a foreign key may be pending before the block. Those from within it are done at its end.
+    """
+    numbers = [part.target.columns[name].number for part in parts for name in part.fresh]
+    names = {"table": parts[0].target.oid, "columns": numbers}
+    constraints = session.execute(_UNIQUE, names).fetchall() if numbers else []
     for drop, *_ in constraints:
         session.execute(drop.encode())
     yield
+    if constraints:
+        # A table with pending checks cannot be altered.
+        session.execute("SET CONSTRAINTS ALL IMMEDIATE")
     for _, add, comment, commented in reversed(constraints):
         session.execute(add.encode())
         if commented:
             session.execute(comment.encode())
+    if constraints:
+        session.execute("SET CONSTRAINTS ALL DEFERRED")
