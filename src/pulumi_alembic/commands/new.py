@@ -22,6 +22,10 @@ _RECIPES = {
         ("FIRST", "SECOND", "NEW", "VALUE", "FIRST_VALUE", "SECOND_VALUE"),
         "Merge two columns into one. A VALUE is SQL: of the new column from the old ones, and the reverse.",
     ),
+    "move-column": (
+        ("COLUMN", "OTHER"),
+        "Move a column to a table OTHER, by a foreign key that is unique on both sides.",
+    ),
     "set-not-null": (("COLUMN",), "Set a column NOT NULL without a scan under lock."),
     "add-not-null-column": (("COLUMN", "TYPE", "DEFAULT"), "Add a NOT NULL column with a constant default."),
     "add-check": (("NAME", "CONDITION"), "Add a CHECK without a scan under lock."),

@@ -63,6 +63,9 @@ CREATE TABLE members (
 );
 CREATE INDEX "Members of" ON members (person DESC, team) INCLUDE (team);
 CREATE TABLE badges (id serial PRIMARY KEY, team bigint, person int, FOREIGN KEY (team, person) REFERENCES members);
+CREATE TABLE people (id serial PRIMARY KEY, email text NOT NULL);
+CREATE TABLE profiles (owner int PRIMARY KEY REFERENCES people ON DELETE CASCADE, bio text);
+CREATE TABLE mails (id int PRIMARY KEY REFERENCES people, email text);
 CREATE VIEW counts AS SELECT count(*) FROM counted;
 GRANT SELECT ON counted TO PUBLIC;
 CREATE VIEW ids AS SELECT id FROM counted;
@@ -78,6 +81,8 @@ INSERT INTO users (email) SELECT n FROM generate_series(1, %(rows)s) n;
 INSERT INTO tasks (stamp, title, note, points, owner, mood)
 SELECT n, 't:' || n, 'n' || n, n, 1 + n %% 2, (ARRAY['sad', 'glad'])[1 + n %% 2]::mood
 FROM generate_series(1, %(rows)s) n;
+INSERT INTO people (email) SELECT n FROM generate_series(1, %(rows)s) n;
+INSERT INTO profiles SELECT id, 'b' || id FROM people;
 INSERT INTO teams (name) SELECT 'n' || n FROM generate_series(1, %(rows)s) n;
 UPDATE teams SET parent = 1 + id %% 5 / 3 * 2 WHERE id > 3;
 INSERT INTO members SELECT id, id FROM teams;
@@ -138,6 +143,34 @@ MAILED = (
     "SELECT email = id::text FROM users WHERE id = %(id)s",
 )
 
+# Two versions that write the value of one row at one moment lock two rows in another order: each has rows of its own.
+MAIL_OF_PEOPLE = (
+    "WITH made AS (INSERT INTO people (email) VALUES ('a') RETURNING id) INSERT INTO profiles SELECT id, 'b' FROM made",
+    "UPDATE people SET email = id WHERE id = %(id)s / 2 * 2 RETURNING email = id::text",
+    "UPDATE people SET email = id || 'a' WHERE id = %(id)s / 2 * 2 RETURNING email = id || 'a'",
+    "SELECT email IN (id::text, id || 'a') FROM people WHERE id = %(id)s",
+)
+MAIL_OF_PROFILES = (
+    "WITH made AS (INSERT INTO people DEFAULT VALUES RETURNING id) "
+    "INSERT INTO profiles (owner, email) SELECT id, 'a' FROM made RETURNING email = 'a'",
+    "UPDATE profiles SET email = owner || 'a' WHERE owner = %(id)s / 2 * 2 + 1 RETURNING email = owner || 'a'",
+    "UPDATE profiles SET email = owner WHERE owner = %(id)s / 2 * 2 + 1 RETURNING email = owner::text",
+    "SELECT email IN (owner::text, owner || 'a') FROM profiles WHERE owner = %(id)s",
+)
+BIO_OF_PROFILES = (
+    "WITH made AS (INSERT INTO people (email) VALUES ('a') RETURNING id) INSERT INTO profiles SELECT id, 'b' FROM made",
+    "UPDATE profiles SET bio = nullif(bio, 'b' || owner) WHERE owner = %(id)s / 2 * 2",
+    "UPDATE profiles SET bio = 'b' || owner WHERE owner = %(id)s / 2 * 2 RETURNING bio = 'b' || owner",
+    "SELECT bio IS NULL OR bio = 'b' || owner FROM profiles WHERE owner = %(id)s",
+)
+BIO_OF_PEOPLE = (
+    "WITH made AS (INSERT INTO people (email, bio) VALUES ('a', 'b') RETURNING id) "
+    "INSERT INTO profiles (owner) SELECT id FROM made",
+    "UPDATE people SET bio = nullif(bio, 'b' || id) WHERE id = %(id)s / 2 * 2 + 1",
+    "UPDATE people SET bio = 'b' || id WHERE id = %(id)s / 2 * 2 + 1 RETURNING bio = 'b' || id",
+    "SELECT bio IS NULL OR bio = 'b' || id FROM people WHERE id = %(id)s",
+)
+
 CASES = {
     "rename-column": Case(
         ("tasks", "title", "name"), 5, code_of("title", "'t:' || {s}", WITHOUT), code_of("name", "'t:' || {s}", WITHOUT)
@@ -158,6 +191,8 @@ CASES = {
     "change-type of a key": Case(("teams", "id", "bigint"), 15, TEAMS, TEAMS),
     "change-type of a serial": Case(("users", "id", "bigint"), 4, MAILED, MAILED),
     "change-type of what refers": Case(("teams", "parent", "int"), 5, TEAMS, TEAMS),
+    "move-column": Case(("people", "email", "profiles"), 5, MAIL_OF_PEOPLE, MAIL_OF_PROFILES),
+    "move-column of what can be NULL": Case(("profiles", "bio", "people"), 2, BIO_OF_PROFILES, BIO_OF_PEOPLE),
     "set-not-null": Case(
         ("tasks", "points"),
         3,
@@ -281,11 +316,15 @@ def schema(target: Target) -> tuple[str, ...]:
 
 
 def rows(target: Target) -> list[tuple[object, ...]]:
-    return target.query(
-        "SELECT t.id, title, note, points, owner, email FROM tasks t JOIN users u ON u.id = owner ORDER BY t.id"
-    ) + target.query(
-        "SELECT t.id, name, parent, b.id, b.team FROM teams t JOIN members m ON t.id = m.team "
-        "JOIN badges b ON (b.team, b.person) = (m.team, m.person) ORDER BY t.id"
+    return (
+        target.query(
+            "SELECT t.id, title, note, points, owner, email FROM tasks t JOIN users u ON u.id = owner ORDER BY t.id"
+        )
+        + target.query(
+            "SELECT t.id, name, parent, b.id, b.team FROM teams t JOIN members m ON t.id = m.team "
+            "JOIN badges b ON (b.team, b.person) = (m.team, m.person) ORDER BY t.id"
+        )
+        + target.query("SELECT id, email, bio FROM profiles JOIN people ON id = owner ORDER BY owner")
     )
 
 
@@ -482,6 +521,10 @@ REFUSED = {
     "the constraint late_owner_fkey is not valid": ("change-type", "late", "id", "bigint"),
     "app.codes_id_seq has rights that a new sequence has not": ("change-type", "codes", "id", "bigint"),
     "app.codes has a column refers_new already": ("change-type", "codes", "refers", "bigint"),
+    "no foreign keys of one column, unique on both sides": ("move-column", "tasks", "note", "users"),
+    "app.tasks.mood has the index tasks_mood. Drop that first": ("move-column", "tasks", "mood", "users"),
+    "app.tasks.title has a default. Drop that first": ("move-column", "tasks", "title", "users"),
+    "app.people has a column email already": ("move-column", "mails", "email", "people"),
     "there is no type intt": ("change-type", "tasks", "points", "intt"),
     "is NOT NULL already": ("set-not-null", "tasks", "title"),
     "is not a constant": ("add-not-null-column", "tasks", "token", "uuid", "gen_random_uuid()"),
@@ -512,6 +555,24 @@ def test_what_cannot_work_is_refused_before_a_file_is_written(shop: Target) -> N
         code, printed = invoke("new", *words)
         assert (code, message in printed) == (1, True), printed
     assert sorted(shop.directory.rglob("*.py")) == files
+
+
+def test_a_value_waits_for_a_new_row_that_reads_it(shop: Target) -> None:
+    """Otherwise the new row would keep the value of before, because the change of the value cannot see it."""
+    insert(shop, 1)
+    shop.migrate(recipe("move-column")[0])
+    with connect(shop.url) as session, connect(shop.url) as other:
+        session.execute("INSERT INTO people (email) VALUES ('a'); INSERT INTO profiles VALUES (2, 'b')")
+        session.execute("DELETE FROM profiles WHERE owner = 2")
+        session.commit()
+        session.execute("INSERT INTO profiles VALUES (2, 'b')")
+        other.execute("SET lock_timeout = 50")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            other.execute("UPDATE people SET email = 'c' WHERE id = 2")
+        other.rollback()
+        session.commit()
+        other.execute("UPDATE people SET email = 'c' WHERE id = 2")
+        assert other.execute("SELECT email FROM profiles WHERE owner = 2").fetchall() == [("c",)]
 
 
 SUGGESTED = """

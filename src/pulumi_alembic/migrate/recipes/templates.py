@@ -11,6 +11,7 @@ from pulumi_alembic.migrate.recipes import enums, tables
 from pulumi_alembic.migrate.recipes.draft import Draft, block, execute
 from pulumi_alembic.migrate.recipes.key_catalog import NARROWER
 from pulumi_alembic.migrate.recipes.keys import change_key
+from pulumi_alembic.migrate.recipes.move import move_column
 from pulumi_alembic.migrate.recipes.parts import INDEX_AGAIN, PRESERVED, constraint, required, short, take_over
 from pulumi_alembic.migrate.recipes.replacement import Replacement, change_type
 from pulumi_alembic.migrate.recipes.table import (
@@ -198,6 +199,7 @@ RECIPES: Mapping[str, Recipe] = {
     "change-type": _change_type,
     "split-column": _split_column,
     "merge-columns": _merge_columns,
+    "move-column": move_column,
     "set-not-null": _set_not_null,
     "add-not-null-column": _add_not_null_column,
     "add-check": _add_check,
