@@ -19,7 +19,7 @@ from pulumi_alembic.sql.effects.queries import CatalogAfter, name_of
 from pulumi_alembic.sql.effects.types import SERIAL, is_of, reads_alike, type_text
 from pulumi_alembic.sql.parser import edited, printed
 
-__all__ = ["RunningCode"]
+__all__ = ["Breakage", "RunningCode"]
 
 _DROPPED = re.compile(r"(?P<kind>(?:materialized |foreign )?[a-z]+) (?P<name>.*)", re.DOTALL)
 _RELATIONS = {"table", "view", "materialized view", "foreign table", "sequence"}
@@ -59,11 +59,11 @@ class RunningCode:
         if node.tag == "CreateFunctionStmt":
             self._replaced[catalog.find(*name_of(node.funcname), catalog.functions)] = _View(None, None)
 
-    def revision(self) -> tuple[str, ...]:
+    def revision(self) -> tuple[Breakage, ...]:
         """Return what the statements since the last call break, except what the same revision replaces."""
-        breaks = [text for relation, column, text in self._noted if not self._is_replaced(relation, column)]
+        breaks = [breakage for breakage in self._noted if not self._is_replaced(*breakage[:2])]
         self._noted, self._replaced = {}, {}
-        return tuple(dict.fromkeys(breaks))
+        return tuple({breakage[-1]: breakage for breakage in breaks}.values())
 
     def knows(self, table: str, catalog: Catalog) -> bool:
         """Return whether the code can use the relation. It cannot use one that the plan creates."""

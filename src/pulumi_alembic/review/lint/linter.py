@@ -14,6 +14,7 @@ from pulumi_alembic.review.lint import installed, practice
 from pulumi_alembic.review.lint.context import Draft, LintContext
 from pulumi_alembic.review.lint.custom import LintStatement
 from pulumi_alembic.review.lint.exceptions import LintException, LintExceptions, in_sql
+from pulumi_alembic.review.lint.recipes import recipe
 from pulumi_alembic.review.lint.rules import BROKEN, RULES, Scale
 from pulumi_alembic.review.lint.settings import OFF, Settings
 from pulumi_alembic.review.lint.sizes import Size, size_of
@@ -32,7 +33,7 @@ from pulumi_alembic.sql.parser import ParseError, parse, split
 if TYPE_CHECKING:
     from pulumi_alembic.scripts.revision import Revision
     from pulumi_alembic.sql.parser import Node
-    from pulumi_alembic.sql.running_code import RunningCode
+    from pulumi_alembic.sql.running_code import Breakage, RunningCode
 
 __all__ = ["Linter", "RevisionLint", "Statements"]
 
@@ -51,9 +52,9 @@ _SHOWN = 5
 _CONTRACT_ADVICE = (
     "# if no code that uses it runs any longer when this revision does:\n"
     f'phase = "{CONTRACT}"\n'
-    "# otherwise add the new form in this revision, and remove the old one in a later contract;\n"
-    "# recipes write both: pulumi-alembic new --help"
+    "# otherwise add the new form in this revision, and remove the old one in a later contract"
 )
+_RECIPES = ("pulumi-alembic new --help",)
 
 _NEVER_BACK = {"grant-to-public", "security-definer-search-path"}
 """Rules that also matter in a downgrade. Otherwise a downgrade restores what existed, whatever its quality."""
@@ -123,7 +124,6 @@ class RevisionLint:
         before: The catalog before the revision.
         running: The code of the previous version, which runs meanwhile. None if there is none.
         follows: Whether the revision builds on a contract, so that it is allowed to be one without need.
-        breaks: What the revision breaks for running code. Complete after `whole`.
 
     """
 
@@ -132,10 +132,15 @@ class RevisionLint:
     before: Catalog
     running: RunningCode | None = None
     follows: bool = False
-    breaks: tuple[str, ...] = ()
+    _broken: tuple[Breakage, ...] = ()
     _used: set[LintException] = field(default_factory=set)
     _said: list[tuple[str, str]] = field(default_factory=list)
     """Problems of exceptions: the rule about exceptions, and the text."""
+
+    @property
+    def breaks(self) -> tuple[str, ...]:
+        """What the revision breaks for running code. Complete after `whole`."""
+        return tuple(text for *_, text in self._broken)
 
     @cached_property
     def _names_before(self) -> frozenset[str]:
@@ -192,7 +197,7 @@ class RevisionLint:
         if runs_python and self.linter.static:
             all_drafts.append(Draft("runs-python", f"none of its SQL was looked at, as it runs Python: {runs_python}"))
         if up:
-            self.breaks = self.running.revision() if self.running else ()
+            self._broken = self.running.revision() if self.running else ()
             all_drafts += self._of_phase(sure=bool(sent) and not runs_python)
             statements = practice.Sent([sql for sql, _ in sent], bool(runs_python))
             all_drafts += practice.check_script(self.script, statements)
@@ -210,7 +215,10 @@ class RevisionLint:
     def _of_phase(self, *, sure: bool) -> Iterator[Draft]:
         """Return what is wrong with the phase in the script. `sure` is whether all statements are known."""
         if self.script.phase == EXPAND and self.breaks:
-            yield Draft(BREAKS, few(self.breaks, _SHOWN), (), _CONTRACT_ADVICE)
+            named = [recipe(breakage, self.running.schema) for breakage in self._broken] if self.running else []
+            commands = [*dict.fromkeys(filter(None, named))][:_SHOWN] or _RECIPES
+            advice = "\n".join([_CONTRACT_ADVICE, *(f"# a recipe writes both: {command}" for command in commands)])
+            yield Draft(BREAKS, few(self.breaks, _SHOWN), (), advice)
         if self.script.phase == CONTRACT and self.running and not self.breaks and sure and not self.follows:
             yield Draft(NEEDLESS, "code of the previous version runs on this schema", (), '# remove phase = "contract"')
 
