@@ -119,7 +119,8 @@ def commands(preview: Preview, page: Page) -> list[str]:
         return []
     destroyed = any(step.op == "delete" and step.type == STACK for step in preview.steps)
     rows = [f"- Apply: {command(preview, 'destroy' if destroyed else 'up')}"]
-    digests = [planned.digest for planned in preview.plans if planned.digest and planned.review]
+    # Without a preview, the settings of the stack are not known, nor is the digest that it requires.
+    digests = [planned.digest for planned in preview.plans if planned.urn and planned.digest and planned.review]
     for digest in page.rows(list(dict.fromkeys(digests)), "digest"):
         rows.append(f"- Approve, where the stack asks for it: {page.code(f'PULUMI_ALEMBIC_APPROVE={digest}')}")
     rows += _back(preview, page)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pulumi_alembic.review.report import LIMIT, comment, document, judge, read
-from tests.unit.alembic.report.previews import PREVIEWS
+from pulumi_alembic.review.report import LIMIT, MARKER, comment, document, judge, of_review, read
+from tests.unit.alembic.report.previews import PREVIEWS, REVIEWS
 
 EXPECTED = Path(__file__).parent / "expected"
 
@@ -33,6 +33,13 @@ def test_the_comment_is_the_expected_one(name: str) -> None:
 def test_the_document_is_the_expected_one() -> None:
     preview = read(json.dumps(PREVIEWS["3-revisions"]).encode())
     assert_expected("3-revisions.json", json.dumps(document(preview, judge(preview)), indent=2) + "\n")
+
+
+def test_a_report_without_a_preview_names_no_digest_to_approve() -> None:
+    """A stack with settings of its own requires another digest, which only its preview knows."""
+    preview = of_review(REVIEWS["1-revision"])
+    text = comment(preview, judge(preview), MARKER)
+    assert "- Apply: " in text and "APPROVE" not in text
 
 
 def test_every_expected_file_is_compared() -> None:
