@@ -30,8 +30,7 @@ _LONGEST = 0.05  # seconds
 _SECONDS = 10
 _TABLES = "\n".join(f"CREATE TABLE table_{number} (id int PRIMARY KEY, name text);" for number in range(200))
 
-# The loop runs in the server, so that a busy client does not count as a wait. Each turn commits, and so releases its
-# lock.
+# The loop runs in the server, so that a busy client does not count as a wait. Each turn commits and releases its lock.
 _ALTERS = """
 DO $$
 DECLARE

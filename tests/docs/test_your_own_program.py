@@ -1,4 +1,4 @@
-"""The commands of the guide "Add it to your own program", in a folder with a project by `alembic init`."""
+"""The commands of the guide "Add it to your own program", in a folder with a project that `alembic init` made."""
 
 from __future__ import annotations
 

@@ -215,8 +215,7 @@ def test_a_pid_file_that_names_another_program_neither_stops_a_start_nor_harms_t
     account = Account.owning(data_of(project))
     other = subprocess.Popen(["sleep", "60"], user=account.uid if os.geteuid() == 0 else None, cwd="/")
     pid_file = data_of(project) / "postmaster.pid"
-    # A stale file after a reboot. Its fields: pid, folder, start time, port, socket folder, address, shared memory,
-    # state.
+    # Stale after a reboot. Its fields: pid, folder, start time, port, socket folder, address, shared memory, state.
     pid_file.write_text(f"{other.pid}\n{data_of(project)}\n1700000000\n5432\n\n127.0.0.1\n  1 1\nready   \n")
     Account.owning(data_of(project)).own(pid_file)
     assert not local.is_running(project)

@@ -61,8 +61,7 @@ def test_what_was_approved_runs_once(three: Target, by: str, monkeypatch: pytest
     approved = "" if by == "variable" else planned["digest"]
     outs = provider.create({**planned, "__approved": approved}).outs
     assert outs is not None and outs["revision"] == TWO
-    # If nothing is pending, nothing needs approval. A downgrade and an upgrade again are another plan than the approved
-    # one.
+    # If nothing is pending, nothing needs approval. A downgrade and an upgrade again are not the approved plan.
     assert provider.create({**planned, "__approved": approved}).outs == outs
     assert "approved: heads, target, statements and findings changed" in refusal(
         three, asked(three, ONE, __approved=approved)
