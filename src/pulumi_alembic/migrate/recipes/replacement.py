@@ -11,6 +11,7 @@ from pulumi_alembic.migrate.recipes.draft import Draft, block, execute
 from pulumi_alembic.migrate.recipes.parts import INDEX_AGAIN, PRESERVED, ROLLBACK, beside, inner, required, short
 from pulumi_alembic.migrate.recipes.table import Column, Index, Table, require_accepted
 from pulumi_alembic.sql.catalog import quoted
+from pulumi_alembic.sql.parser import nodes, parse
 
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
@@ -154,9 +155,10 @@ class Replacement:
         function = beside(self.table, name)
         written = _listed((*self.old, *self.new) if self.both else self.old)
         body = self._both_ways() if self.both else self._assigned(self.new, self.forward)
+        path = "" if self._plain else " SET search_path = pg_catalog"
         creates = (
             execute(
-                f"\nCREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog AS $$\n"
+                f"\nCREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql{path} AS $$\n"
                 f"BEGIN\n{body}    RETURN NEW;\nEND $$\n"
             ),
             execute(
@@ -170,13 +172,15 @@ class Replacement:
     def _both_ways(self) -> str:
         empty = " AND ".join(f"NEW.{column.sql} IS NULL" for column in self.new)
         forth, back = self._assigned(self.new, self.forward), self._assigned(self.old, self.backward)
-        computed = ", ".join(self._value(value) for value in self.forward)
+        computed = ", ".join(map(self._value, self.forward))
+        new, old = _listed(self.new, "NEW."), _listed(self.old, "NEW.")
         return (
-            f"    IF TG_OP = 'INSERT' THEN\n        IF {empty} THEN\n        {_indented(forth)}\n"
+            f"    IF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN\n        IF {empty} THEN\n        {_indented(forth)}\n"
             f"        ELSE\n        {_indented(back)}\n        END IF;\n"
-            f"    ELSIF {_changed(self.new)}\n"
-            f"        AND ({_listed(self.new, 'NEW.')}) IS DISTINCT FROM ({computed}) THEN\n"
-            f"    {_indented(back)}\n    ELSIF {_changed(self.old)} THEN\n    {_indented(forth)}\n    END IF;\n"
+            f"    ELSIF {self._differ(new, _listed(self.new, 'OLD.'))}\n"
+            f"        AND {self._differ(new, computed)} THEN\n"
+            f"    {_indented(back)}\n    ELSIF {self._differ(old, _listed(self.old, 'OLD.'))} THEN\n"
+            f"    {_indented(forth)}\n    END IF;\n"
         )
 
     def _assigned(self, columns: Sequence[Column], values: Sequence[str]) -> str:
@@ -184,16 +188,41 @@ class Replacement:
             f"    NEW.{column.sql} := {self._value(value)};\n" for column, value in zip(columns, values, strict=True)
         )
 
-    def _value(self, value: str) -> str:
-        """Return the value as the trigger computes it.
+    @property
+    def _plain(self) -> bool:
+        """Whether the trigger only assigns columns to each other.
 
-        A plain column is assigned directly, because the server casts it.
+        It then looks up no name, and needs no search_path of its own, which takes time for each row.
+        """
+        return all(self._copied(value) for value in (*self.forward, *self.backward))
+
+    def _differ(self, values: str, others: str) -> str:
+        """Return the condition that lists of values differ."""
+        if self._plain:
+            # IS DISTINCT FROM would look up the operator = in the session's search_path.
+            return f"pg_catalog.record_image_ne(ROW({values}), ROW({others}))"
+        return f"({values}) IS DISTINCT FROM ({others})"
+
+    def _value(self, value: str) -> str:
+        """Return the value as the trigger computes it."""
+        return (
+            self._copied(value)
+            or _of_new_row(value)
+            or (
+                f"(SELECT {value} FROM (SELECT NEW.*) AS {quoted(self.table.name)})"  # noqa: S608
+            )
+        )
+
+    def _copied(self, value: str) -> str:
+        """Return the column that is the whole value, empty if there is none.
+
+        A cast needs no words, because the server casts what is assigned.
         """
         columns = (*self.old, *self.new)
         for column in columns:
             if value in {column.sql, *(f"{column.sql}::{other.type}" for other in columns)}:
                 return f"NEW.{column.sql}"
-        return f"(SELECT {value} FROM (SELECT NEW.*) AS {quoted(self.table.name)})"  # noqa: S608
+        return ""
 
     def _backfill(self) -> str:
         pairs = [*zip((column.sql for column in self.new), self.forward, strict=True)]
@@ -235,8 +264,19 @@ def _listed(columns: Sequence[Column], prefix: str = "") -> str:
     return ", ".join(prefix + column.sql for column in columns)
 
 
-def _changed(columns: Sequence[Column]) -> str:
-    return f"({_listed(columns, 'NEW.')}) IS DISTINCT FROM ({_listed(columns, 'OLD.')})"
+def _of_new_row(expression: str) -> str:
+    """Return the expression with NEW before each column, empty if a name can mean something else than a column.
+
+    PL/pgSQL evaluates such an expression without a query, in half the time.
+    """
+    select = f"SELECT {expression}"
+    trees = parse(select)
+    columns = [*nodes(trees, "ColumnRef")]
+    if any(nodes(trees, "SubLink")) or any([field.tag for field in column.fields] != ["String"] for column in columns):
+        return ""
+    for position in sorted((column.location for column in columns), reverse=True):
+        select = f"{select[:position]}NEW.{select[position:]}"
+    return select.removeprefix("SELECT ")
 
 
 def _indented(lines: str) -> str:
