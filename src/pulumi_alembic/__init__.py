@@ -24,7 +24,7 @@ from pulumi_alembic.errors import (
 if TYPE_CHECKING:
     from pulumi_alembic.fanout.plan.waves import Waves
     from pulumi_alembic.migrate.backfills.declare import backfill
-    from pulumi_alembic.migrate.blocks.batched import batched_update
+    from pulumi_alembic.migrate.blocks.batched import batched_delete, batched_insert, batched_update
     from pulumi_alembic.migrate.ensure import ensure
     from pulumi_alembic.resource import Migrations, proof_of
     from pulumi_alembic.review.lint.custom import LINT_API, LintFinding, LintRule, LintStatement
@@ -51,6 +51,8 @@ __all__ = [
     "TargetError",
     "Waves",
     "backfill",
+    "batched_delete",
+    "batched_insert",
     "batched_update",
     "ensure",
     "proof_of",
@@ -63,6 +65,8 @@ _MODULES = {
     "Query": "stack.databases",
     "Waves": "fanout.plan.waves",
     "backfill": "migrate.backfills.declare",
+    "batched_delete": "migrate.blocks.batched",
+    "batched_insert": "migrate.blocks.batched",
     "batched_update": "migrate.blocks.batched",
     "ensure": "migrate.ensure",
 }

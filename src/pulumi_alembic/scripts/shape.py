@@ -14,7 +14,8 @@ from pulumi_alembic.sql.outside_transaction import StatementError, alone, recogn
 
 __all__ = ["BatchedUpdate", "Function", "batched_updates", "refuse_misplaced"]
 
-BATCHED, BACKFILL = "batched_update", "backfill"
+BATCHED = frozenset(["batched_delete", "batched_insert", "batched_update"])
+_WALKS = BATCHED | {"backfill"}
 # Methods of `op` and of a connection that run no statement.
 SILENT = {
     "get_bind",
@@ -27,7 +28,7 @@ SILENT = {
     "run_async",
 }
 # A script without any of these words is always accepted, and is not parsed.
-_MARKS = re.compile(r"autocommit_block|batched_update|concurrently|vacuum", re.IGNORECASE)
+_MARKS = re.compile(r"autocommit_block|batched_|concurrently|vacuum", re.IGNORECASE)
 SPLIT = "split it into two revisions"
 
 
@@ -42,7 +43,7 @@ class Function:
 
 @dataclass(frozen=True)
 class BatchedUpdate:
-    """A call of batched_update or backfill. Arguments that are not literals are None."""
+    """A call of a function that walks along a table's key. Arguments that are not literals are None."""
 
     function: str
     line: int
@@ -60,11 +61,12 @@ class _Ran:
     sql: str | None
     concurrent: bool
     block: ast.With | None
-    batched: bool = False
+    batched: str = ""
+    """The name of the function, such as batched_update, which opens a block itself."""
 
     @property
     def outside(self) -> bool:
-        return self.batched or self.block is not None
+        return bool(self.batched) or self.block is not None
 
 
 def refuse_misplaced(function: Function) -> None:
@@ -88,8 +90,8 @@ def refuse_misplaced(function: Function) -> None:
 
 
 def batched_updates(function: Function) -> list[BatchedUpdate]:
-    """Return the calls of batched_update and backfill in the function."""
-    if BATCHED not in function.source and BACKFILL not in function.source:
+    """Return the calls in the function that walk along a table's key."""
+    if not any(name in function.source for name in _WALKS):
         return []
     module = _parse(function)
     body = _body(module, function.name)
@@ -98,7 +100,7 @@ def batched_updates(function: Function) -> list[BatchedUpdate]:
         _batched(call, constants)
         for statement in body
         for call in ast.walk(statement)
-        if isinstance(call, ast.Call) and _name(call) in (BATCHED, BACKFILL)
+        if isinstance(call, ast.Call) and _name(call) in _WALKS
     ]
 
 
@@ -113,7 +115,7 @@ def _parse(function: Function) -> ast.Module:
 
 def _problem(statement: _Ran) -> str | None:
     if statement.batched and statement.block is not None:
-        return "batched_update opens a block itself: take it out of this one"
+        return f"{statement.batched} opens a block itself: take it out of this one"
     if statement.block is None:
         kind = recognise(statement.sql) if statement.sql else None
         if statement.concurrent or (kind and kind.kind.needs_block):
@@ -179,8 +181,8 @@ def _statements(body: Iterable[ast.AST], constants: dict[str, str], block: ast.W
 
 def _ran(call: ast.Call, constants: dict[str, str], block: ast.With | None) -> _Ran | None:
     name = _name(call)
-    if name == BATCHED:
-        return _Ran(call.lineno, None, concurrent=False, block=block, batched=True)
+    if name in BATCHED:
+        return _Ran(call.lineno, None, concurrent=False, block=block, batched=name)
     of_op = (
         isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name) and call.func.value.id == "op"
     )
@@ -195,7 +197,7 @@ def _ran(call: ast.Call, constants: dict[str, str], block: ast.With | None) -> _
 
 def _batched(call: ast.Call, constants: dict[str, str]) -> BatchedUpdate:
     keywords = {keyword.arg: keyword.value for keyword in call.keywords}
-    table = call.args[0] if call.args else keywords.get("table")
+    table = keywords.get("source") or (call.args[0] if call.args else keywords.get("table"))
     key = keywords.get("key")
     try:
         literal = ast.literal_eval(key) if key is not None else None

@@ -15,6 +15,7 @@ from pulumi_alembic.errors import HistoryError, RevisionFailed
 from pulumi_alembic.migrate import planner
 from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.policy import Policy
+from tests.conftest import ALL
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.waiting import Told, blocker, killed_command, until
 
@@ -31,8 +32,8 @@ INSERT INTO pairs SELECT chr(65 + x % 26) || '%', date '2025-01-01' + x, 0 FROM 
 """
 
 
-def batched(arguments: str) -> str:
-    return f"from pulumi_alembic import batched_update; batched_update({arguments})"
+def batched(arguments: str, function: str = "batched_update") -> str:
+    return f"from pulumi_alembic import {function}; {function}({arguments})"
 
 
 @pytest.fixture
@@ -293,3 +294,62 @@ def test_its_progress_is_told(one: Target) -> None:
 def test_offline_it_is_printed_as_the_statement_that_it_is(one: Target) -> None:
     one.write(TWO, ONE, batched("'t', 'n = n + 1', where='n = 0'"))
     assert "UPDATE t SET n = n + 1 WHERE n = 0 /* in batches */;" in one.alembic("upgrade", f"{ONE}:{TWO}", "--sql")
+
+
+KILLS = (5000, 15000) if ALL else (10000,)
+"""The rows before which a run is killed."""
+
+
+@pytest.fixture
+def copies(one: Target) -> Target:
+    one.write(TWO, ONE, "op.execute('CREATE TABLE copies (id int PRIMARY KEY, n int)')")
+    one.migrate(TWO)
+    return one
+
+
+def test_each_row_is_deleted_once_however_often_it_is_killed(copies: Target) -> None:
+    copies.write(THREE, TWO, batched("'t', where='id % 2 = 0'", "batched_delete"))
+    for row in KILLS:
+        with blocker(copies, f"SELECT FROM t WHERE id = {row} FOR UPDATE"), killed_command(copies, "upgrade", "head"):
+            until(lambda row=row: walked(copies) == row - 1)  # type: ignore[misc]
+        assert copies.query("SELECT count(*) FROM t") == [(ROWS - row // 2 + 1,)]
+    assert copies.migrate(THREE) == THREE
+    assert copies.query("SELECT count(*), sum(id % 2) FROM t") == [(ROWS // 2, ROWS // 2)]
+    assert applied(copies) == [ONE, TWO, THREE]
+
+
+def test_each_row_is_inserted_once_however_often_it_is_killed(copies: Target) -> None:
+    """A second time fails at the key of the copies."""
+    arguments = "'copies (id, n)', 'id, n + 1', source='t', where='id % 2 = 0'"
+    copies.write(THREE, TWO, batched(arguments, "batched_insert"))
+    for row in KILLS:
+        with (
+            blocker(copies, f"INSERT INTO copies VALUES ({row})") as session,
+            killed_command(copies, "upgrade", "head"),
+        ):
+            until(lambda row=row: walked(copies) == row - 1)  # type: ignore[misc]
+            session.rollback()
+    assert copies.migrate(THREE) == THREE
+    assert copies.query("SELECT count(*), sum(n), min(id), max(id) FROM copies") == [(ROWS // 2, ROWS // 2, 2, ROWS)]
+    assert applied(copies) == [ONE, TWO, THREE]
+
+
+def test_a_delete_of_each_row_needs_the_permission_that_any_delete_needs(one: Target) -> None:
+    one.write(TWO, ONE, batched("'t', where='1 = 1'", "batched_delete"))
+    with pytest.raises(RevisionFailed, match=r"it would delete rows of app\.t"):
+        one.migrate(TWO)
+    assert counts(one) == [(0, ROWS)]
+    assert one.migrate(TWO, allow_data_loss=frozenset([TWO])) == TWO
+    assert counts(one) == []
+
+
+@pytest.mark.parametrize(
+    "arguments", ["'keyless', where='n = 1'", "'t', 'sure', source='keyless'"], ids=["batched_delete", "batched_insert"]
+)
+def test_each_of_them_is_refused_by_name_without_a_key(
+    one: Target, arguments: str, request: pytest.FixtureRequest
+) -> None:
+    function = request.node.callspec.id
+    one.write(TWO, ONE, batched(arguments, function))
+    with pytest.raises(HistoryError, match=f"{function} of app.keyless: the table has no primary key"):
+        one.migrate(TWO)

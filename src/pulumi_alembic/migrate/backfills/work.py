@@ -178,9 +178,9 @@ class _Run:
 
     def _walk(self, session: Session, key: Key, part: int) -> None:
         backfill = self._backfill
-        walk = Walk(
-            *(session, backfill.table, backfill.set, backfill.where, key, part), rests=self._worker.rests, reports=False
-        )
+        update = f"UPDATE {backfill.table} SET {backfill.set}"  # noqa: S608 - the revision's own SQL
+        about = session, backfill.table, update, backfill.where, key, part
+        walk = Walk(*about, rests=self._worker.rests, reports=False)
         walk.run(backfill.id, self._worker.policy, self._worker.tell, lambda: not self._ended.is_set())
 
     def _free_ranges(self, session: Session) -> Iterator[int]:

@@ -75,6 +75,15 @@ class Phases:
         self._intent: int | None = None
         self._limits = False
 
+    @property
+    def may_lose(self) -> bool:
+        """Whether the stack allows the running revision to delete rows."""
+        return self._running.name in self.request.job.allow_data_loss
+
+    def refuse(self, error: MigrationError) -> None:
+        """Raise the error, also if the script catches it."""
+        self._running.refuse(error)
+
     def tell(self, text: str) -> None:
         """Report a text about the running revision."""
         self.request.listener.status(f"{self._running.name}: {text}")
@@ -102,13 +111,13 @@ class Phases:
 
     @contextmanager
     def batched(self, context: MigrationContext, statement: str, changed: str | None) -> Iterator[Attempt]:
-        """Open a block for a batched update.
+        """Open a block for statements in batches.
 
         Its session is `session`, and its attempt is done at the end of the block.
 
         Args:
             context: Alembic's context.
-            statement: identifies the update.
+            statement: identifies them.
             changed: what to do if the earlier run had another statement: `continue` after its rows, or `restart`.
 
         Returns:
@@ -281,9 +290,10 @@ def _same(attempt: Attempt, statement: Statement) -> bool:
 
 
 def _changed(attempt: Attempt, statement: str) -> str:
-    state = "was done" if attempt.done else "was interrupted half-way"
+    state = "completed" if attempt.done else "interrupted half-way"
     return (
-        f"in an earlier run the batched update here {state}, and it was another one:\n  then: {attempt.statement}\n"
-        f"  now:  {statement}\nRestore it, so that each row is updated once; or say what is to happen: "
+        f"in an earlier run the batches here were {state}, and the statement was another one:\n"
+        f"  then: {attempt.statement}\n  now:  {statement}\n"
+        "Restore it, so that each row is done once; or say what is to happen: "
         "changed='continue' leaves the rows it did as they are, changed='restart' begins with the first row again"
     )

@@ -179,10 +179,11 @@ def estimate(connection: Connection, table: str) -> int:
 
 @dataclass(frozen=True)
 class Walk:
-    """Updates every row up to the one that is last at the beginning, once, even after interruptions.
+    """Does a statement for every row up to the one that is last at the beginning, once, even after interruptions.
 
     Attributes:
-        table: as SQL, like `assignments` and `where`.
+        table: as SQL, like `where`.
+        action: the statement before its condition, such as `UPDATE table SET n = 1`.
         key: what it walks along.
         part: the range of a backfill.
 
@@ -190,7 +191,7 @@ class Walk:
 
     connection: Connection
     table: str
-    assignments: str
+    action: str
     where: str
     key: Key
     part: int = 0
@@ -268,10 +269,10 @@ class Walk:
     def _batch(
         self, intent: int, position: list[str] | None, rows: int, edge: list[str], *, pace: Pace, deadline: float
     ) -> bool:
-        """Update the rows after `position` up to `edge`, and rest. Return False if the batch was rolled back."""
+        """Do the rows after `position` up to `edge`, and rest. Return False if the batch was rolled back."""
         begun = time.monotonic()
         try:
-            waited_for = self._update(intent, position, rows, edge)
+            waited_for = self._do(intent, position, rows, edge)
         except (*_BUSY, psycopg.errors.QueryCanceled) as error:
             timed_out = isinstance(error, psycopg.errors.QueryCanceled)
             by_hand = timed_out and (pace.patient or time.monotonic() - begun < BATCH_TIMEOUT / 1000)
@@ -286,11 +287,11 @@ class Walk:
             time.sleep(rest)
         return True
 
-    def _update(self, intent: int, position: list[str] | None, rows: int, edge: list[str]) -> bool:
-        """Update rows and position in one statement. Return whether a session waits for it."""
+    def _do(self, intent: int, position: list[str] | None, rows: int, edge: list[str]) -> bool:
+        """Change rows and position in one statement. Return whether a session waits for it."""
         condition, values = self.between(position, edge)
         row = self.connection.execute(
-            f"{MARK} WITH done AS (UPDATE {doubled(self.table)} SET {doubled(self.assignments)} "  # noqa: S608
+            f"{MARK} WITH done AS ({doubled(self.action)} "  # noqa: S608
             f"WHERE {condition} AND ({doubled(self.where)}) RETURNING 1) "
             f"UPDATE {POSITIONS} SET position = %s, walked = walked + %s, "
             "changed = changed + (SELECT count(*) FROM done), moved_at = clock_timestamp() "
