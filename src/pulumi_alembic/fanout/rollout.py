@@ -69,7 +69,7 @@ class Rollout:
         """
         groups = self.groups
         keys = {number: key for key, group in groups.pending.items() for number in group.numbers}
-        outcome = Outcome(Counter({group.origin: len(group.numbers) for group in groups.known.values()}))
+        outcome = Outcome(Counter(group.origin for group in groups.known.values() for _ in group.numbers))
         planned = list(self.waves.of(sorted(keys)))
         left = len(keys)
         judged = {"approved": self.gates.approved is not None, "configure": self.gates.configure}

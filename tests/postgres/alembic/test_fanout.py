@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,14 @@ from pulumi_alembic.fanout.job import FanoutJob
 from pulumi_alembic.fanout.plan.databases import Listing, address, unpack
 from pulumi_alembic.fanout.survey import survey
 from pulumi_alembic.fanout.worker_pool.pool import WorkerPool
+from pulumi_alembic.stack import shown
 from pulumi_alembic.stack.log import Log
 from pulumi_alembic.stack.plugin_errors import HalfDone
 from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.stack import Refused, Stack
 from tests.postgres.alembic.tenants import Tenants, tenants_of
+from tests.postgres.alembic.test_contracts import applied_earlier, contract
 from tests.postgres.alembic.waiting import until
 
 ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"
@@ -639,3 +642,36 @@ def test_a_url_is_in_no_argument_and_no_environment(tenants: Tenants) -> None:
         shown = subprocess.run(["ps", "eww", "-eo", "args"], capture_output=True, text=True, check=True).stdout
         assert "pulumi_alembic.fanout" in shown
         assert tenants.target.url.split(":")[2].split("@")[0] not in shown
+
+
+def test_tenants_at_different_phases_are_groups_of_their_own(tenants: Tenants, stack: Stack) -> None:
+    """A contract runs where its time has come."""
+    contract(tenants.target, THREE, TWO, "op.execute('DROP TABLE one')", "op.execute('CREATE TABLE one (id int)')")
+    older, newer, later, empty = tenants.names
+    for name in (older, newer, later):
+        tenants.at(name).migrate(TWO)
+    applied_earlier(tenants.at(older), TWO, 25)
+    shown = preview(stack, tenants, THREE, contract="24h")
+    assert shown["held"].keys() == {THREE}
+    assert shown["plan"] == f"1 database: {TWO} → {THREE}; 1: base → {TWO}; 2: at {TWO} with 1 revision held"
+    assert up(stack, tenants, THREE, contract="24h")
+    assert tenants.revisions == [THREE, TWO, TWO, TWO]
+    assert stack.outputs["revisions"] == {THREE: 1, TWO: 3}
+    assert not up(stack, tenants, THREE, contract="24h")
+    applied_earlier(tenants.at(later), TWO, 25)
+    applied_earlier(tenants.at(empty), TWO, 25)
+    assert up(stack, tenants, THREE, contract="24h")
+    assert tenants.revisions == [THREE, TWO, THREE, THREE]
+
+
+def test_a_tenant_that_is_due_since_the_preview_waits(
+    tenants: Tenants, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contract(tenants.target, THREE, TWO, "op.execute('DROP TABLE one')", "op.execute('CREATE TABLE one (id int)')")
+    assert up(stack, tenants, THREE, contract="24h")
+    for name, hours in zip(tenants.names, (25, 27, 25, 27), strict=True):
+        applied_earlier(tenants.at(name), TWO, hours)
+    two_hours_ago = (datetime.now(UTC) - timedelta(hours=2)).isoformat()
+    monkeypatch.setattr(shown, "noted_target", lambda urn: two_hours_ago)
+    assert up(stack, tenants, THREE, contract="24h", __applying=True)
+    assert tenants.revisions == [TWO, THREE, TWO, THREE]
