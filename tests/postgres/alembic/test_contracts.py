@@ -12,7 +12,7 @@ from tests.postgres.alembic.owner import connect
 from tests.postgres.alembic.stack import Refused, Stack
 from tests.postgres.alembic.test_cli import run
 
-ONE, TWO, THREE, FOUR = "20250101_001", "20250102_002", "20250103_003", "20250104_004"
+ONE, TWO, THREE, FOUR, FIVE = "20250101_001", "20250102_002", "20250103_003", "20250104_004", "20250105_005"
 
 
 def contract(target: Target, id: str, down: str, upgrade: str, downgrade: str) -> None:
@@ -142,6 +142,19 @@ def test_commands_by_hand_stop_before_what_the_last_update_holds(renamed: Target
     assert done.stdout == f"upgrade {THREE}\nthe database is at {THREE}\n", done.stderr
     assert reasons(renamed) == [(THREE, "the old code is gone")]
     assert run(renamed, "contract", "--reason", "the old code is gone").stdout == "no contract is pending\n"
+
+
+def test_a_hold_stops_its_own_branch_and_the_other_goes_on(renamed: Target) -> None:
+    renamed.write(FOUR, ONE, "op.execute('CREATE TABLE u ()')", "op.execute('DROP TABLE u')")
+    merge = renamed.write(FIVE, THREE)
+    merge.write_text(merge.read_text().replace(f"down_revision = {THREE!r}", f"down_revision = ({THREE!r}, {FOUR!r})"))
+    stack = Stack(renamed.url)
+    assert up(stack, renamed, FIVE, contract="hold")
+    assert renamed.query("SELECT version_num FROM migrations.alembic_version ORDER BY 1") == [(TWO,), (FOUR,)]
+    assert stack.outputs["held"].keys() == {THREE, FIVE}
+    assert not up(stack, renamed, FIVE, contract="hold")
+    assert up(stack, renamed, FIVE, contract="with-deploy")
+    assert stack.outputs["revision"] == FIVE
 
 
 def test_a_contract_is_run_by_hand_with_the_others_where_no_update_holds_it(renamed: Target) -> None:
