@@ -125,7 +125,7 @@ class Watch:
         _, query, seconds, waiting = row
         blockers = blocking(self._connection, self._pid) if waiting else ()
         self.blockers = blockers or self.blockers
-        from pulumi_alembic.migrate.blocks.walk import MARK
+        from pulumi_alembic.migrate.blocks.pauses import MARK
 
         if query.startswith(MARK):
             return

@@ -179,8 +179,9 @@ class _Run:
     def _walk(self, session: Session, key: Key, part: int) -> None:
         backfill = self._backfill
         update = f"UPDATE {backfill.table} SET {backfill.set}"  # noqa: S608 - the revision's own SQL
+        rests = self._worker.rests
         about = session, backfill.table, update, backfill.where, key, part
-        walk = Walk(*about, rests=self._worker.rests, reports=False)
+        walk = Walk(*about, rests=rests, reports=False, for_vacuum=rests)
         walk.run(backfill.id, self._worker.policy, self._worker.tell, lambda: not self._ended.is_set())
 
     def _free_ranges(self, session: Session) -> Iterator[int]:

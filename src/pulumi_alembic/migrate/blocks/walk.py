@@ -16,14 +16,14 @@ import psycopg
 from psycopg import sql
 
 from pulumi_alembic.database.connection import VERSION_SCHEMA
-from pulumi_alembic.database.sessions import in_full
+from pulumi_alembic.migrate.blocks.pauses import MARK, Pauses
 
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
     from pulumi_alembic.migrate.blocks.keys import Key
     from pulumi_alembic.policy import Policy
 
-__all__ = ["MARK", "POSITIONS", "Pace", "Walk", "doubled", "estimate", "prepare"]
+__all__ = ["POSITIONS", "Pace", "Walk", "doubled", "estimate", "prepare"]
 
 TARGET = 0.01
 """Target duration of a batch in seconds. A writer waits at most about as long for one of its rows."""
@@ -103,12 +103,8 @@ class Pace:
         return f"{self._table}: {self._walked:,} of about {self._expected:,} rows ({share} %), {speed}{left}"
 
 
-MARK = "/* batched_update */"
-"""Prefix of the walk's statements, so that `Watch` does not report them: the walk reports its progress itself."""
-
 LOCK_TIMEOUT = 10  # milliseconds that a batch waits for a row
 BATCH_TIMEOUT = 40  # milliseconds after which a batch is rolled back, and tried again with fewer rows
-LOOK_AT_REPLICAS = 1.0  # seconds
 _PAUSE = (0.05, 0.15)  # seconds after a batch that was rolled back
 
 _BUSY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
@@ -154,11 +150,6 @@ FROM pg_class c WHERE c.relkind IN ('r', 'm') AND (c.oid = to_regclass(%(table)s
     OR c.oid IN (SELECT relid FROM pg_partition_tree(to_regclass(%(table)s))))
 """
 
-# A replica's lag is NULL if this role is not allowed to see it.
-_LAG = f"""{MARK}
-SELECT application_name, extract(epoch FROM replay_lag)::float FROM pg_stat_replication ORDER BY 2 DESC NULLS LAST
-"""  # noqa: S608
-
 _WAITED_FOR = "EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid)))"
 
 
@@ -199,6 +190,8 @@ class Walk:
     """Whether it rests after each batch, to leave time to others."""
     reports: bool = True
     """Whether it reports its progress."""
+    for_vacuum: bool = False
+    """Whether it waits for autovacuum."""
 
     def run(
         self, intent: int, policy: Policy, tell: Callable[[str], None], goes_on: Callable[[], bool] = lambda: True
@@ -219,16 +212,14 @@ class Walk:
         position, final, walked = self._begin(intent)
         report = tell if self.reports else _ignore
         pace = Pace(self.table, estimate(self.connection, self.table), walked, report)
-        looked = time.monotonic()
+        pauses = Pauses(self.connection, self.table, policy, tell, self.for_vacuum)
         with self._limits():
             while final is not None and (ahead := self._ahead(position, final, pace)):
                 if self._batch(intent, position, *ahead, pace=pace, deadline=policy.lock_deadline):
                     position = ahead[1]
                 if not goes_on():
                     return
-                if time.monotonic() - looked > LOOK_AT_REPLICAS:
-                    self._await_replicas(policy, tell, goes_on)
-                    looked = time.monotonic()
+                pauses.wait(goes_on)
             if final is not None and position != final:
                 self._reach(intent, final)
 
@@ -335,18 +326,6 @@ class Walk:
             f"UPDATE {POSITIONS} SET position = %s WHERE intent = %s AND part = %s".encode(),  # noqa: S608
             [final, intent, self.part],
         )
-
-    def _await_replicas(self, policy: Policy, tell: Callable[[str], None], goes_on: Callable[[], bool]) -> None:
-        while goes_on() and (row := self._furthest_behind()):
-            name, lag = row
-            if lag is None or lag <= policy.max_replica_lag:
-                return
-            tell(f"{self.table}: waiting for the replica {name}, {lag:.0f} s behind")
-            time.sleep(LOOK_AT_REPLICAS)
-
-    def _furthest_behind(self) -> tuple[str, float | None] | None:
-        with in_full(self.connection):
-            return self.connection.execute(_LAG.encode()).fetchone()
 
 
 def _ignore(_: str) -> None:
