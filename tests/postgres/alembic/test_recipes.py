@@ -558,7 +558,7 @@ def test_what_cannot_work_is_refused_before_a_file_is_written(shop: Target) -> N
 
 
 def test_a_value_waits_for_a_new_row_that_reads_it(shop: Target) -> None:
-    """Otherwise the new row would keep the value of before, because the change of the value cannot see it."""
+    """Otherwise the new row would keep the old value, because the change of the value cannot see the row."""
     insert(shop, 1)
     shop.migrate(recipe("move-column")[0])
     with connect(shop.url) as session, connect(shop.url) as other:

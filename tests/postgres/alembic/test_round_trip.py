@@ -115,7 +115,7 @@ def rows(target: Target) -> dict[str, list[dict[str, str]]]:
 
 
 def are_there(text: str, found: dict[str, list[dict[str, str]]]) -> bool:
-    """Whether there are rows, or values, that the preview names."""
+    """Return whether the rows or values that the text of a preview names exist."""
     where = text.partition(" of ")[2]
     table = next(each for each in found if where == each or where.startswith(f"{each}."))
     return any(row.get(where[len(table) + 1 :], "") is not None for row in found[table])
@@ -185,7 +185,8 @@ def round_trip(
     try:
         target.migrate(start, on_kept=said.append, origin=Origin())
     except RevisionFailed as error:
-        # Its own statements do not fit the rows: alone they fail with the same error. What was dropped stays preserved.
+        # The revision's statements do not fit the rows, and fail without the migrator too. Dropped data stays
+        # preserved.
         assert start == TWO
         with connect(target.url) as connection:
             assert (len(read(connection)) > 0) == (counted["kept"] > 0) or back == "base"
