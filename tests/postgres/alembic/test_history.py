@@ -164,18 +164,16 @@ def test_a_ledger_from_before_runs_were_told_is_read_and_carried_on(three: Targe
     assert told(three) == [*before, ((TWO,), (THREE,), f"upgrade {THREE}", "applied")]
 
 
-@pytest.mark.few(1)
-@pytest.mark.parametrize(
-    "statement",
-    ["UPDATE migrations.ledger SET revision = 'x'", "DELETE FROM migrations.ledger", "TRUNCATE migrations.ledger"],
-)
-def test_not_even_its_owner_changes_a_row(three: Target, statement: str) -> None:
+def test_not_even_its_owner_changes_a_row(three: Target) -> None:
     three.migrate(ONE)
-    with pytest.raises(DatabaseError, match="permission denied for table ledger"):
-        execute(three, statement)
-    execute(three, "GRANT ALL ON migrations.ledger TO CURRENT_USER")
-    with pytest.raises(DatabaseError, match="rows of the ledger are only ever added"):
-        execute(three, statement)
+    statements = ("UPDATE {} SET revision = 'x'", "DELETE FROM {}", "TRUNCATE {}")
+    for refusal in ("permission denied for table ledger", "rows of the ledger are only ever added"):
+        for statement in statements:
+            with pytest.raises(DatabaseError, match=refusal):
+                execute(three, statement.format("migrations.ledger"))
+        execute(three, "GRANT ALL ON migrations.ledger TO CURRENT_USER")
+    # The trigger fires in sessions that replay changes too.
+    assert three.query("SELECT tgenabled::text FROM pg_trigger WHERE tgname = 'append_only'") == [("A",)]
 
 
 def test_for_people_it_is_a_table_and_what_is_older_is_counted(three: Target) -> None:

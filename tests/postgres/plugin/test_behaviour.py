@@ -216,7 +216,6 @@ def test_an_update_without_a_difference_does_what_a_failed_one_had_left(
         assert limit.fetchone() == (3,)
 
 
-@pytest.mark.few(1)
 @pytest.mark.parametrize("kind", [ROLE, DATABASE])
 def test_a_resource_is_what_its_id_names_whatever_a_failed_rename_recorded(
     kind: str, configured: Ask, database: Any, new_role: Any
@@ -267,7 +266,6 @@ def replace(configured: Ask, kind: str, old: dict[str, Any], change: dict[str, A
     return bool(configured("Read", read)["response"].get("id"))
 
 
-@pytest.mark.few(1)
 @pytest.mark.parametrize("before", [False, True])
 def test_what_only_changes_its_option_is_there_afterwards(
     before: bool, configured: Ask, database: Any, new_role: Any
@@ -353,7 +351,6 @@ def test_wrapped_secrets_in_the_state_are_understood(configured: Ask, new_role: 
     assert answer["response"]["changes"] == "DIFF_NONE"
 
 
-@pytest.mark.few(1)
 @pytest.mark.parametrize("name", ["f(int); DROP TABLE t", "f(int) TO x --", "f('x')"])
 def test_a_function_s_argument_types_cannot_end_the_statement(name: str, configured: Ask, database: Any) -> None:
     """The argument types are the only part of a statement that cannot be quoted."""
@@ -363,6 +360,14 @@ def test_a_function_s_argument_types_cannot_end_the_statement(name: str, configu
     }  # fmt: skip
     message = configured("Create", call(GRANT, properties=properties))["error"]["message"]
     assert "must be the name of a function with its argument types" in message
+
+
+def test_a_search_path_that_the_server_would_read_as_two_is_refused(configured: Ask, database: Any) -> None:
+    name = f"{database.name}_reader"
+    answer = configured("Create", call(ROLE, properties={"name": name, "searchPaths": ["a, b"]}))
+    assert "search_path cannot contain `, `: a, b" in answer["error"]["message"]
+    with database.connect() as admin:
+        assert admin.execute("SELECT FROM pg_roles WHERE rolname = %s", [name]).fetchone() is None
 
 
 def test_privileges_on_one_of_two_functions_of_a_name(configured: Ask, database: Any, new_role: Any) -> None:

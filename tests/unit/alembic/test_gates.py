@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pulumi_alembic.errors import DataLoss, LintError, NotApproved, PolicyError, RehearsalFailed
@@ -145,3 +147,10 @@ def test_a_rehearsal_that_failed_is_overridden_by_a_reason_alone(monkeypatch: py
     assert notes(failed) == {
         "20250101_001": {"rehearsal_skipped": {"reason": "the script needs rows", "failed": "42P01"}}
     }
+
+
+def test_the_reason_for_held_contracts_is_recorded_with_contracts_only() -> None:
+    expand, contract = (replace(plan().revisions[0], id=phase, phase=phase) for phase in ("", "contract"))
+    review = replace(plan(), revisions=(expand, contract))
+    assert notes(review) == {}
+    assert notes(review, "the old code is gone") == {"contract": {"contract": {"reason": "the old code is gone"}}}
