@@ -8,7 +8,6 @@ from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING
 
 import psycopg
-import sqlalchemy.exc
 
 from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.policy import Policy
@@ -107,7 +106,8 @@ def connection_lost(error: BaseException) -> bool:
 
 def server_error(error: BaseException) -> psycopg.Error | None:
     """Return the driver's error that `error` is, or that SQLAlchemy has wrapped. None for any other."""
-    inner = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
+    # By its attribute: whoever runs no revision does not import SQLAlchemy.
+    inner = getattr(error, "orig", None) or error
     return inner if isinstance(inner, psycopg.Error) else None
 
 

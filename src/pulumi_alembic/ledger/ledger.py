@@ -124,6 +124,9 @@ _INSERT = (
     .as_bytes()
 )
 
+_COPY = sql.SQL("COPY {} ({}) FROM STDIN").format(TABLE, sql.SQL(", ").join(map(sql.Identifier, _COLUMNS))).as_bytes()
+"""For many rows: each INSERT would cost as much as a small table."""
+
 STANDING = """
 restored AS MATERIALIZED (
     SELECT id, (detail ->> 'ledger')::bigint AS kept FROM {table} WHERE event = 'restored'
@@ -186,16 +189,13 @@ def adopt(
 
     """
     before: set[str] = set()
-    rows = []
-    for id in history.ancestors(heads):
-        revision = history.revisions[id]
-        after = before - set(revision.down_revisions) | {id}
-        row = Row(Event.ADOPTED, Run(sorted(before), sorted(after)), detail)
-        rows.append(_values(_script(revision, Direction.UPGRADE, "{}") | row.values, origin))
-        before = after
-    with connection.cursor() as cursor:
-        # One message to the server for all rows.
-        cursor.executemany(_INSERT, rows)
+    with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
+        for id in history.ancestors(heads):
+            revision = history.revisions[id]
+            after = before - set(revision.down_revisions) | {id}
+            row = Row(Event.ADOPTED, Run(sorted(before), sorted(after)), detail)
+            copy.write_row(_values(_script(revision, Direction.UPGRADE, "{}") | row.values, origin))
+            before = after
 
 
 def note(
