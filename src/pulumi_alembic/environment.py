@@ -135,6 +135,10 @@ def _run_command(metadata: sa.MetaData | None, url: str, policy: Policy) -> None
             lock = stack.enter_context(hold(url, policy, typed, _say))
         directory = script_folder()
         moves = command_function in (command.upgrade, command.downgrade)
+        history = integrity.require(url, directory) if moves else None
+        if history is not None:
+            target = str(getattr(context.config.cmd_opts, "revision", ""))
+            history.require_script(target, f"there is no script of revision {target}")
         job = Job(
             url,
             directory,
@@ -142,7 +146,7 @@ def _run_command(metadata: sa.MetaData | None, url: str, policy: Policy) -> None
             policy=policy,
             origin=Origin.of(directory) if lock else Origin(),
             allow_data_loss=allowed(()),
-            history=integrity.require(url, directory) if moves else None,
+            history=history,
         )
         restrict = partial(_hold_contracts, job) if command_function is command.upgrade else None
         try:

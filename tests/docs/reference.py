@@ -210,6 +210,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
         "lint",
         "manifest",
         "baseline",
+        "squash",
         "accept",
         "history",
         "contract",

@@ -69,8 +69,11 @@ def require(url: str, directory: Path) -> History:
     """
     history = History.load(directory)
     with connect(url) as connection:
-        check(connection, history, read_heads(connection))
+        heads = read_heads(connection)
+        check(connection, history, heads)
     history.require_manifest()
+    for head in heads:
+        history.require_script(head, f"the database is at revision {head}")
     return history
 
 
@@ -97,7 +100,7 @@ def accept(connection: Connection, history: History, heads: Sequence[str], id: s
     if run is None:
         raise TargetError(f"revision {id} was stamped: the ledger contains no script of it to compare with")
     revision = history.revisions[id]
-    if revision.checksum == run.checksum:
+    if revision.identity == run.checksum:
         return False
     import getpass
     import platform
@@ -127,7 +130,7 @@ def _check(
     changed = [
         (history.revisions[id], run.row)
         for id, run in _applied(runs, history, heads).items()
-        if run is not None and id in history.revisions and history.revisions[id].checksum != run.checksum
+        if run is not None and id in history.revisions and history.revisions[id].identity != run.checksum
     ]
     if changed:
         raise HistoryError("\n".join(_report(history, sorted(changed, key=lambda change: change[0].id), differing)))

@@ -221,7 +221,7 @@ def _script(revision: Revision, direction: Direction, tools: str) -> dict[str, A
         "revision": revision.id,
         "direction": direction.value,
         "down_revisions": _array(revision.down_revisions),
-        "checksum": revision.checksum,
+        "checksum": revision.identity,
         "source": zlib.compress(revision.source.encode(), 9),
         "tools": tools,
     }

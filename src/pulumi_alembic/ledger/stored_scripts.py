@@ -20,7 +20,7 @@ from pulumi_alembic.scripts.plan import revision_text
 from pulumi_alembic.scripts.revision import Revision, checksum
 from pulumi_alembic.scripts.trust import VARIABLE, Trust, digest
 
-__all__ = ["FOLDER", "StoredScript", "complete", "has_script", "read"]
+__all__ = ["FOLDER", "StoredScript", "complete", "has_script", "read", "read_all"]
 
 _GIT_SECONDS = 30
 
@@ -112,10 +112,10 @@ def complete(connection: Connection, history: History, heads: Sequence[str], tru
             anything outside the database.
 
     """
-    unknown = [head for head in heads if head not in history.revisions]
+    unknown = [head for head in heads if head not in history.revisions and head not in history.removed]
     if not unknown:
         return history
-    stored = _read(connection, sql.SQL("revision <> ALL({})").format(sql.Literal(list(history.revisions))))
+    stored = read_all(connection, sql.SQL("revision <> ALL({})").format(sql.Literal(list(history.revisions))))
     if not trust.rolls_back:
         raise StoredScriptError(_not_allowed(heads, unknown, stored, trust))
     revisions = [*history.revisions.values(), *_vouched(history, unknown, stored, trust)]
@@ -124,7 +124,7 @@ def complete(connection: Connection, history: History, heads: Sequence[str], tru
 
 def read(connection: Connection, id: str) -> StoredScript:
     """Return the stored script of one revision. Raises StoredScriptError if there is none."""
-    stored = _read(connection, sql.SQL("revision = {}").format(sql.Literal(id)))
+    stored = read_all(connection, sql.SQL("revision = {}").format(sql.Literal(id)))
     if id not in stored:
         raise StoredScriptError(f"the ledger has no script of {id}: it was stamped, or never applied here")
     return stored[id]
@@ -200,7 +200,8 @@ def _checkout(ids: Iterable[str]) -> str:
     return "Check out the commit that has them: git log --all --oneline -- " + " ".join(f"'*{id}*'" for id in ids)
 
 
-def _read(connection: Connection, wanted: sql.Composable) -> dict[str, StoredScript]:
+def read_all(connection: Connection, wanted: sql.Composable) -> dict[str, StoredScript]:
+    """Return the stored scripts of the revisions that match the condition, by id."""
     columns = ledger.columns(connection)
     if not columns:
         return {}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pulumi_alembic.database.connection import connect, login_search_path, read_catalog_document, read_heads
 from pulumi_alembic.database.endpoint import refuse_read_only
-from pulumi_alembic.ledger import contract_policy, integrity, ledger, stored_scripts
+from pulumi_alembic.ledger import contract_policy, integrity, ledger, replaced_scripts, stored_scripts
 from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.migrate.loading import for_good
 from pulumi_alembic.scripts import phases
@@ -121,6 +121,8 @@ def plan_context_over(connection: Connection, scripts: Callable[[], History], jo
     targets = history.resolve(job.target)
     if job.trust is not None:
         history = stored_scripts.complete(connection, history, heads, job.trust)
+    if job.trust is None or job.trust.rolls_back:
+        history = replaced_scripts.put_back(connection, history, heads, targets)
     steps = plan(history, heads, targets)
     if job.contracts is not None:
         steps = without_held(connection, steps, history, job.contracts)

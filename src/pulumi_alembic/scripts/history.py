@@ -16,10 +16,13 @@ from pulumi_alembic.scripts.baseline import Baseline
 from pulumi_alembic.scripts.manifest import COMMAND, Entry, Manifest
 from pulumi_alembic.scripts.revision import Revision
 
-__all__ = ["BASE", "HEAD", "History"]
+__all__ = ["BASE", "HEAD", "SQUASH", "History"]
 
 BASE = "base"
 HEAD = "head"
+
+SQUASH = "pulumi-alembic squash"
+"""The command that replaces a revision and all that it builds on by one script."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class History:
                     f"`revision`" + (f"; then: {COMMAND}" if manifest.exists else "")
                 )
             by_id[revision.id] = revision
+        _refuse_half_squashes(by_id, baselines or {})
         _refuse_gaps(by_id)
         for id, orphan in (baselines or {}).items():
             if id not in by_id:
@@ -88,13 +92,13 @@ class History:
         return tuple(sorted(set(self.revisions) - built_on))
 
     def resolve(self, target: str) -> str:
-        """Return the revision id that `target` stands for: `head`, `base` or an id.
+        """Return the revision id that `target` stands for: `head`, `base` or an id, also one whose script was squashed.
 
         Raises:
             TargetError: there is no such revision, or several heads.
 
         """
-        if target in self.revisions or target == BASE:
+        if target in self.revisions or target == BASE or target in self.removed:
             return target
         if target != HEAD:
             ids = ", ".join(sorted(self.revisions)) or "none"
@@ -102,6 +106,26 @@ class History:
         if len(self.heads) > 1:
             raise TargetError(f"the scripts have {len(self.heads)} heads, {' and '.join(self.heads)}. {self._join}")
         return self.heads[0] if self.heads else BASE
+
+    @cached_property
+    def squashes(self) -> tuple[Revision, ...]:
+        """The scripts on disk that a squash wrote."""
+        return tuple(script for script in self.revisions.values() if script.replaces and not script.is_stored)
+
+    @cached_property
+    def removed(self) -> frozenset[str]:
+        """The ids of the revisions that have no script here, because a squash has removed it."""
+        return frozenset(one.id for script in self.squashes for one in script.replaces if one.id != script.id)
+
+    def require_script(self, id: str, problem: str) -> None:
+        """Raise TargetError if a squash has removed the script of `id`. The message begins with the problem."""
+        if id in self.removed:
+            raise TargetError(f"{problem}. {self.way_to(id)}")
+
+    def way_to(self, id: str) -> str:
+        """Return where the script is that a squash has removed, with the command that brings it."""
+        [(file, commit)] = [(s.file, one.commit) for s in self.squashes for one in s.replaces if one.id == id]
+        return f"A squash replaced its script by {file}. Check out the commit that has it:\n  git checkout {commit}"
 
     def ancestors(self, revisions: Iterable[str]) -> tuple[str, ...]:
         """Return the given revisions and all that they build on, each after its own ancestors."""
@@ -185,6 +209,13 @@ class History:
 
 def _next_id(taken: Iterable[str]) -> str:
     return naming.next_revision_id(taken, date.today())
+
+
+def _refuse_half_squashes(revisions: Mapping[str, Revision], baselines: Mapping[str, Baseline]) -> None:
+    for script in revisions.values():
+        replaced = set() if script.is_stored else {one.id for one in script.replaces}
+        if replaced & baselines.keys() or (replaced - {script.id}) & revisions.keys():
+            raise HistoryError(f"a squash of {script.id} was interrupted. Complete it:\n  {SQUASH} {script.id}")
 
 
 def _refuse_gaps(revisions: Mapping[str, Revision]) -> None:

@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Origin", "git"]
+__all__ = ["Origin", "git", "head"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Origin:
         The person is GITHUB_ACTOR or the user who is logged in. The commit is git's HEAD, or GITHUB_SHA outside of a
         repository.
         """
-        commit = _head(directory) or os.environ.get("GITHUB_SHA", "")
+        commit = head(directory) or os.environ.get("GITHUB_SHA", "")
         return cls(stack, commit, os.environ.get("GITHUB_ACTOR") or _user())
 
     def completed(self, directory: Path) -> Origin:
@@ -42,12 +42,13 @@ class Origin:
         return self if self.commit or self.by else Origin.of(directory, self.stack)
 
 
-def _head(directory: Path) -> str:
-    head = git(directory, "rev-parse", "--verify", "HEAD")
-    if not head:
+def head(directory: Path) -> str:
+    """Return git's HEAD, with `+` if the files in the directory differ from it. Empty without a repository."""
+    commit = git(directory, "rev-parse", "--verify", "HEAD")
+    if not commit:
         return ""
     changes = git(directory, "status", "--porcelain", "--untracked-files=all", "--", ".")
-    return head.decode().strip() + ("" if changes == b"" else "+")
+    return commit.decode().strip() + ("" if changes == b"" else "+")
 
 
 def git(directory: Path, *arguments: str, seconds: float = 10) -> bytes | None:

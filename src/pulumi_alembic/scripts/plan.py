@@ -122,11 +122,13 @@ def plan(history: History, current: Sequence[str], target: str) -> Plan:
 
     """
     for head in current:
+        history.require_script(head, f"the database is at revision {head}")
         if head not in history.revisions:
             raise TargetError(
                 f"the database is at revision {head}, which the scripts here do not have. "
                 f"Check out the commit that has it: git log --all -- '*{head}*'"
             )
+    history.require_script(target, f"there is no script of revision {target}")
     ancestors = () if target == BASE else history.ancestors([target])
     applied = history.ancestors(current)
     present, targets = set(applied), set(ancestors)

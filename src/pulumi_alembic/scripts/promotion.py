@@ -56,7 +56,7 @@ class Proof:
 
         `back` has the digests of scripts whose downgrade was rehearsed.
         """
-        digests = {revision.id: digest(revision.checksum) for revision in applied}
+        digests = {revision.id: digest(revision.identity) for revision in applied}
         return cls(server, digests, frozenset(id for id, checksum in digests.items() if back.get(id) == checksum))
 
     @classmethod
@@ -157,11 +157,11 @@ class Lower:
         digest_there = self.proof.digests.get(revision.id)
         if digest_there is None:
             return f"the stack {self.stack} has not run it", self.up
-        if digest_there != digest(revision.checksum):
+        if digest_there != digest(revision.identity):
             return f"the stack {self.stack} ran another script of this id", f"git log -p -- '*/{revision.file}'"
         if server and server != self.proof.server:
             return f"the stack {self.stack} ran it on PostgreSQL {self.proof.server}, and this is {server}", ""
-        if revision.id in self.proof.back:
+        if revision.id in self.proof.back or revision.replaces:
             return "", ""
         advice = f"# on {self.stack}: enable rehearsals, downgrade it, then upgrade again"
         return f"its downgrade was not rehearsed on the stack {self.stack}", f"{advice}\n{self.up}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -15,10 +16,46 @@ from pulumi_alembic.errors import HistoryError
 from pulumi_alembic.scripts import naming
 from pulumi_alembic.scripts.manifest import Entry
 
-__all__ = ["CONTRACT", "EXPAND", "Revision", "builds_on", "checksum", "normalised", "tree"]
+__all__ = ["CONTRACT", "EXPAND", "Replaced", "Revision", "builds_on", "checksum", "normalised", "tree"]
 
 EXPAND, CONTRACT = "expand", "contract"
 """The phases of a revision: code of the version before runs on an expand, and can fail after a contract."""
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """A revision whose script a squash has removed, as the script that replaces it lists it.
+
+    Attributes:
+        checksum: of the removed script.
+        commit: has the removed script.
+
+    """
+
+    id: str
+    down: tuple[str, ...]
+    depends_on: tuple[str, ...]
+    checksum: str
+    commit: str
+
+    @classmethod
+    def of(cls, revision: Revision, commit: str) -> Replaced:
+        """Return the line of a script that is in `commit`."""
+        return cls(revision.id, revision.down, revision.depends_on, revision.checksum, commit)
+
+    @classmethod
+    def parse(cls, line: str) -> Replaced:
+        """Return what `str` wrote."""
+        line, _, commit = line.rpartition(" ")
+        entry = Entry.parse(line)
+        return cls(entry.file, entry.down, entry.depends_on, entry.checksum, commit)
+
+    def __str__(self) -> str:
+        """Return the line: the id and what follows a file's name in the manifest, then the commit."""
+        return f"{Entry(self.id, self.down, self.depends_on, self.checksum)} {self.commit}"
+
+
+_REPLACES = re.compile(r'^replaces = """\n((?:\S+ \S+ v1:[0-9a-f]{64} [0-9a-f]+\n)+)"""$', re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -101,6 +138,18 @@ class Revision:
     def entry(self) -> Entry:
         """Its line in the manifest."""
         return Entry(self.file, self.down, self.depends_on, self.checksum)
+
+    @cached_property
+    def replaces(self) -> tuple[Replaced, ...]:
+        """The revisions that it replaces, if a squash wrote it: itself, and all that it built on."""
+        if self.down_revisions or not (lines := _REPLACES.search(self.source)):
+            return ()
+        return tuple(map(Replaced.parse, lines[1].splitlines()))
+
+    @cached_property
+    def identity(self) -> str:
+        """The checksum that the ledger and promotion records know it by. A squash does not change it."""
+        return next((replaced.checksum for replaced in self.replaces if replaced.id == self.id), self.checksum)
 
     @cached_property
     def message(self) -> str:

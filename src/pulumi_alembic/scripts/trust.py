@@ -60,7 +60,7 @@ def digest(checksum: str) -> str:
 
 def write(revisions: Iterable[Revision]) -> str:
     """Return the digests of these scripts as `read` reads them, in 36 bytes each."""
-    return joined({revision.id: digest(revision.checksum) for revision in revisions})
+    return joined({revision.id: digest(revision.identity) for revision in revisions})
 
 
 def joined(digests: Mapping[str, str]) -> str:

@@ -66,7 +66,7 @@ def commands(of: click.Group, *names: str) -> dict[str, click.Command]:
     return found
 
 
-NO_JSON = {"accept", "baseline", "capsule", "contract", "manifest", "prune", "report", "restore", "schema"}
+NO_JSON = {"accept", "baseline", "capsule", "contract", "manifest", "prune", "report", "restore", "schema", "squash"}
 NO_JSON |= {f"new {name}" for name in new.GROUP.commands}
 NO_JSON |= {f"backfill {name}" for name in ("run", "pause", "resume", "cancel")}
 

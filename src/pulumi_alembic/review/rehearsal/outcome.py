@@ -163,6 +163,9 @@ def _with_downgrade(
     if back is None or revision.rehearsed is None:
         return revision
     seen: Sequence[Observation] = back.observer.seen
+    if place >= len(seen) and not back.failed:
+        # The script of a squash has no downgrade.
+        return revision
     if place < len(seen):
         whole = tuple(_difference(before, seen[place].lines))
         # A difference that the downgrade of a newer revision left does not count for this one.

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from itertools import takewhile
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from pulumi_alembic.database.retry import server_error
@@ -98,11 +99,14 @@ def perform(url: str, steps: Plan, history: History, catalog: Catalog | None) ->
     return Performed(observer, "")
 
 
-def perform_back(url: str, steps: Plan, forth: Observer, history: History) -> Performed:
-    """Run the downgrades of the upgrades that ran, the newest first. Raises as `perform` does."""
-    ran = reversed(steps.steps[: len(forth.seen)])
-    back = Plan(forth.heads, revision_text(steps.current), Direction.DOWNGRADE, tuple(ran))
-    return perform(url, back, history, None)
+def perform_back(url: str, steps: Plan, forth: Observer, history: History) -> Performed | None:
+    """Run the downgrades of the upgrades that ran, the newest first, until the script of a squash, which has none.
+
+    Returns None if none ran. Raises as `perform` does.
+    """
+    ran = tuple(takewhile(lambda step: not step.replaces, reversed(steps.steps[: len(forth.seen)])))
+    back = Plan(forth.heads, revision_text(steps.current), Direction.DOWNGRADE, ran)
+    return perform(url, back, history, None) if ran else None
 
 
 def _refuse_libpq(steps: Plan) -> None:
