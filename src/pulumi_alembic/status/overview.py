@@ -63,7 +63,7 @@ class Status:
         downgrade: Whether they are downgrades.
         held: How many revisions are behind the target.
         waits: By contract that is not due, until when it waits.
-        drift: How many objects differed at the last update or refresh.
+        drift: How many objects differed at the last refresh. 0 after an update, which only prints them.
         backup: When the last backup was taken.
         drifted: Pairs of an object's name and its differences.
 
