@@ -52,7 +52,6 @@ def test_without_an_approval_nothing_runs_and_the_message_has_the_command(three:
     assert f"Then:\n  {APPROVE}={planned['digest']} pulumi up" in message
 
 
-@pytest.mark.few("variable")
 @pytest.mark.parametrize("by", ["variable", "configuration"])
 def test_what_was_approved_runs_once(three: Target, by: str, monkeypatch: pytest.MonkeyPatch) -> None:
     planned = asked(three, TWO)
@@ -95,7 +94,6 @@ def changed_tables(target: Target) -> dict[str, Any]:
     return {}
 
 
-@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("change", "parts"),
     [
@@ -139,7 +137,6 @@ def test_a_digest_that_is_none_is_refused_as_such(three: Target) -> None:
     assert refusal(three, asked(three, TWO, __approved="yes")).startswith("'yes' is not a digest of a plan")
 
 
-@pytest.mark.few(1)
 @pytest.mark.parametrize(("version", "age"), [("v1", "an older"), ("v3", "a newer")])
 def test_an_approval_by_another_version_is_to_be_given_again(three: Target, version: str, age: str) -> None:
     """The approved digest was computed in another way, so the changed parts of the plan are unknown."""

@@ -128,7 +128,7 @@ def refused(target: Target) -> str:
     return str(caught.value)
 
 
-@pytest.mark.few(4)
+@pytest.mark.few(13)
 @pytest.mark.parametrize("statement", LOST)
 def test_what_would_be_lost_is_counted_and_stays(filled: Target, statement: str) -> None:
     filled.write(TWO, ONE, f"op.execute({statement!r})")
@@ -139,7 +139,7 @@ def test_what_would_be_lost_is_counted_and_stays(filled: Target, statement: str)
     assert filled.migrate(TWO, allow_data_loss=frozenset([TWO])) == TWO
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(5)
 @pytest.mark.parametrize("what", KEPT)
 def test_where_nothing_is_lost_nothing_is_refused(filled: Target, what: str) -> None:
     filled.write(TWO, ONE, f"op.execute({KEPT[what]!r})")
@@ -260,7 +260,7 @@ def test_rows_that_a_policy_hides_would_go_too(filled: Target) -> None:
     assert "it would delete about 1,200 rows of app.children" in refused(filled)
 
 
-@pytest.mark.few(1)
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("statement", "table", "lost"),
     [

@@ -96,7 +96,6 @@ def test_accepting_it_lets_it_be_and_says_why_for_ever(three: Target) -> None:
         three.migrate(ONE)
 
 
-@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("revision", "reason", "refusal"),
     [

@@ -79,7 +79,6 @@ def test_a_reader_gets_through_while_the_revision_still_waits(two: Target, threa
     assert done.result() == TWO
 
 
-@pytest.mark.few(1)
 @pytest.mark.parametrize("direction", ["up", "down"])
 def test_every_transaction_begins_with_the_limit_whatever_the_one_before_it_set(
     empty_target: Target, direction: str
@@ -125,7 +124,6 @@ def test_a_blocker_that_this_role_may_not_look_at_is_still_named(two: Target, da
     assert "what it does is hidden from this role" in str(caught.value)
 
 
-@pytest.mark.few(1)
 @pytest.mark.parametrize("code", ["55P03", "40P01", "40001"])
 def test_what_the_same_again_may_cure_is_run_again_whole(two: Target, code: str) -> None:
     fails = FAILS_AT_FIRST.format(f"RAISE SQLSTATE '{code}'")
@@ -162,7 +160,6 @@ def test_after_a_lost_connection_the_revision_is_run_again(two: Target) -> None:
     assert applied(two) == [ONE, TWO]
 
 
-@pytest.mark.few("True")
 @pytest.mark.parametrize("committed", [True, False])
 def test_a_connection_cut_at_the_commit_is_no_failure_and_runs_nothing_twice(two: Target, committed: bool) -> None:
     """The client sees the same error, whether the server has committed or not."""

@@ -193,7 +193,6 @@ def test_a_downgrade_that_the_server_refuses_is_refused(one: Target, admin: str)
 ENUM = "op.create_table('tagged', sa.Column('kind', sa.Enum('a', 'b', name='kind')))"
 
 
-@pytest.mark.few("True")
 @pytest.mark.parametrize("allowed", [False, True])
 def test_a_downgrade_that_leaves_something_is_a_finding(one: Target, admin: str, allowed: bool) -> None:
     """The type stays, so the second upgrade would fail. On production this stops the update."""

@@ -162,7 +162,7 @@ def test_it_is_no_drift(world: World, prepared: str, statement: str) -> None:
     assert reported(difference(expected, world.read(*expected.roles))) == []
 
 
-@pytest.mark.few(5)
+@pytest.mark.few(18)
 @pytest.mark.parametrize(
     ("prepared", "statement", "name", "who"),
     [(*each, "owner") for each in BY_OWNER] + [(*each, "admin") for each in BY_ADMIN],

@@ -131,7 +131,6 @@ def test_a_state_that_was_lost_expects_what_the_ledger_says(target: Target, stac
     assert list(drift(stack)) == ["table app.scratch"]
 
 
-@pytest.mark.few(1)
 @pytest.mark.parametrize("forged", ["source = '\\x00'", "source = NULL", "checksum = 'v1:other'"])
 def test_a_snapshot_that_is_forged_or_gone_hides_nothing(target: Target, stack: Stack, forged: str) -> None:
     owner(
@@ -162,7 +161,6 @@ def test_a_snapshot_of_what_is_there_now_does_not_pass_for_the_expected_one(targ
     assert "cannot be told" in drift(stack)["fingerprint"][-1]
 
 
-@pytest.mark.few(1)
 @pytest.mark.parametrize("what", ["UPDATE ON migrations.ledger", "INSERT (version_num) ON migrations.alembic_version"])
 def test_who_may_write_the_migration_tables_is_compared(
     target: Target, stack: Stack, database: Database, what: str

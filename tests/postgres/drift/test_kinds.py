@@ -169,7 +169,7 @@ def test_rights_on_the_schema_public_are_given_back_by_the_admin(shared_world: W
     assert shared_world.read(*expected.roles).digest == expected.digest
 
 
-@pytest.mark.few(16)
+@pytest.mark.few(36)
 @pytest.mark.parametrize(
     ("statement", "name", "who"),
     [(*each, "owner") for each in BY_OWNER] + [(*each, "admin") for each in BY_ADMIN],

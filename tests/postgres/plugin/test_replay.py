@@ -70,7 +70,6 @@ def replay_port(stopped: Cluster, run_folder: Path) -> Iterator[int]:
     copy.stop()
 
 
-@pytest.mark.few("grant.jsonl", "role.jsonl", "schema.jsonl")
 @pytest.mark.parametrize("file", FILES)
 def test_answers_as_the_real_plugin_does(file: str, replay_port: int) -> None:
     """Compare line by line. A listed difference must still differ, so that the list contains no outdated reason."""

@@ -17,7 +17,6 @@ HELD = {
 }
 
 
-@pytest.mark.few(1)
 @pytest.mark.parametrize("what", HELD)
 def test_a_wait_names_its_holder_and_ends(database: Any, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     said: list[str] = []
