@@ -36,6 +36,8 @@ class RunningCode:
         self.schema = schema
         self._gone: set[tuple[str, str]] = set()
         self._noted: dict[Breakage, None] = {}
+        self._types: set[str] = set()
+        """The newer names of types that the code knows by others."""
         self._replaced: dict[str, _View] = {}
         """The views and functions that the revision creates."""
 
@@ -54,6 +56,10 @@ class RunningCode:
             breaks += _CHECKS[node.tag](before, node)
         self._noted |= dict.fromkeys(breaks)
         self._gone |= {(relation, column) for relation, column, text in breaks if _is_missing_after(text)}
+        if node.tag == "RenameStmt" and node.renameType in {"OBJECT_TYPE", "OBJECT_DOMAIN"}:
+            schema, name = name_of(node.object)
+            if self.knows_type(old := catalog.find(schema, name, catalog.types), catalog):
+                self._types.add(f"{old.removesuffix(quoted(name))}{quoted(node.newname)}")
         if node.tag == "ViewStmt":
             self._replaced[CatalogAfter(catalog).new_name(node.view)] = _View.of(node)
         if node.tag == "CreateFunctionStmt":
@@ -85,7 +91,7 @@ class RunningCode:
 
     def knows_type(self, name: str, catalog: Catalog) -> bool:
         """Return whether the code can use the type."""
-        return name in self.schema.types or name not in catalog.types
+        return name in self.schema.types or name in self._types or name not in catalog.types
 
     def fills(self, table: str, catalog: Catalog) -> bool:
         """Return whether a trigger of the plan can fill columns that the code does not know."""

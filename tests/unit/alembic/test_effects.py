@@ -167,6 +167,14 @@ def test_a_table_made_earlier_in_the_plan_is_known_by_its_indexes_keys_and_types
     assert effects("DROP TABLE IF EXISTS app.b", made) == Effects()
 
 
+def test_columns_follow_their_type_to_another_name() -> None:
+    made = after("CREATE TYPE app.mood AS ENUM ('a'); CREATE TABLE app.t (m app.mood, n app.mood[], o text)", None)
+    made = after('ALTER TYPE app.mood RENAME TO "Mood"; CREATE TABLE app.u (m app."Mood", n app."Mood"[])', made)
+    types = {name: [column.type for column in relation.columns.values()] for name, relation in made.relations.items()}
+    assert types == {"app.t": ['app."Mood"', 'app."Mood"[]', "text"], "app.u": ['app."Mood"', 'app."Mood"[]']}
+    assert not {"app.mood"} & made.types.keys()
+
+
 @pytest.mark.parametrize("rename", ["", "ALTER TABLE app.b RENAME COLUMN id TO number"])
 def test_a_primary_key_of_an_index_on_a_required_column_scans_no_table(rename: str) -> None:
     made = after("CREATE TABLE app.b (id bigint NOT NULL, n int); CREATE UNIQUE INDEX b_new ON app.b (id)", None)

@@ -9,7 +9,8 @@ from typing import Any
 from pulumi_alembic.sql.catalog import Column, quoted
 from pulumi_alembic.sql.effects.columns import add_column, change_type, drop_column, set_default
 from pulumi_alembic.sql.effects.constraints import add_constraint, drop_constraint, set_not_null
-from pulumi_alembic.sql.effects.queries import CatalogAfter
+from pulumi_alembic.sql.effects.queries import CatalogAfter, name_of
+from pulumi_alembic.sql.effects.types import is_of
 
 __all__ = ["alter", "move", "rename"]
 
@@ -65,6 +66,8 @@ def rename(state: CatalogAfter, node: Any) -> None:
     kind = node.renameType.removeprefix("OBJECT_")
     if kind == "SCHEMA":
         _rename_schema(state, quoted(node.subname), quoted(node.newname))
+    if kind in {"TYPE", "DOMAIN"}:
+        _rename_type(state, *name_of(node.object), node.newname)
     if node.relation is None:
         return
     name = state.name(node.relation)
@@ -229,6 +232,22 @@ def _rename_schema(state: CatalogAfter, old: str, new: str) -> None:
         for name, base in state.catalog.types.items()
     }
     state.catalog = replace(state.catalog, types=types)
+
+
+def _rename_type(state: CatalogAfter, schema: str | None, name: str, new: str) -> None:
+    old = state.catalog.find(schema, name, state.catalog.types)
+    full = f"{old.removesuffix(quoted(name))}{quoted(new)}"
+    for relation in [*state.catalog.relations.values()]:
+        columns = {
+            name: replace(column, type=f"{full}[]" if column.type.endswith("[]") else full)
+            for name, column in relation.columns.items()
+            if is_of(state.catalog, column.type, old)
+        }
+        if columns:
+            state.put(replace(relation, columns={**relation.columns, **columns}))
+    types = {full if name == old else name: base for name, base in state.catalog.types.items()}
+    constrained = frozenset(full if name == old else name for name in state.catalog.constrained)
+    state.catalog = replace(state.catalog, types=types, constrained=constrained)
 
 
 def _rename_column(state: CatalogAfter, table: str, old: str, new: str) -> None:

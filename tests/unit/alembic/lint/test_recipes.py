@@ -20,6 +20,16 @@ SCHEMA = after(
 )
 
 
+def test_a_value_of_a_type_with_another_name_is_known_to_running_code() -> None:
+    catalog = after("CREATE TYPE app.mood AS ENUM ('sad')", None)
+    code = RunningCode(catalog)
+    for statement in ("ALTER TYPE app.mood RENAME TO feeling", "ALTER TYPE app.feeling RENAME VALUE 'sad' TO 'blue'"):
+        for node in parse(statement):
+            code.statement(node, (), catalog)
+        catalog = after(statement, catalog)
+    assert [text for *_, text in code.revision()] == ["renames a value of the type app.feeling"]
+
+
 @pytest.mark.parametrize(
     ("statement", "words"),
     [
