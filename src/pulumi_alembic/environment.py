@@ -148,6 +148,8 @@ def _run_command(metadata: sa.MetaData | None, url: str, policy: Policy) -> None
             allow_data_loss=allowed(()),
             history=history,
         )
+        if command_function is command.check and _check_after_contracts(metadata, job):
+            return
         restrict = partial(_hold_contracts, job) if command_function is command.upgrade else None
         try:
             _run_online(metadata, Request(job, _Terminal(), lock, restrict=restrict))
@@ -188,6 +190,34 @@ def _hold_contracts(job: Job, steps: list[Any]) -> None:
     for line in plan.held_lines:
         _say(line)
     steps[:] = [step for step in steps if str(step.revision.revision) not in plan.waits]
+
+
+def _check_after_contracts(metadata: sa.MetaData | None, job: Job) -> bool:
+    """Compare the models for `alembic check` with the schema after contracts that wait. Return whether any waits.
+
+    Alembic itself refuses to compare with a database that is not at the newest revision. Without differences it
+    reports that there are none.
+
+    Raises:
+        CommandError: They differ.
+
+    """
+    history = job.read_history()
+    if (
+        metadata is None
+        or not metadata.tables
+        or not any(revision.phase == CONTRACT for revision in history.revisions.values())
+    ):
+        return False
+    from pulumi_alembic.review.after_contracts import compare
+
+    waiting, different = compare(metadata, job.url, history)
+    if waiting:
+        ids = " and ".join(waiting)
+        _say(f"comparing tables, columns, types and NOT NULL with the schema after {ids}, which has not run yet")
+    if different:
+        raise CommandError(f"the models differ: {'; '.join(different)}. Change them, or add a revision")
+    return bool(waiting)
 
 
 def _say(text: str) -> None:

@@ -214,12 +214,16 @@ def review_of(
     from pulumi_alembic.sql.tables import tables
 
     models: list[Models] = []
-    rendered = render(plan, context.history, models.append)
-    texts = tuple(sql for script in rendered for sql, _ in script.statements)
+    held = tuple(context.history.revisions[id] for id in plan.waits)
+    # The models are those of code that needs what waits.
+    rendered = render(replace(plan, steps=(*plan.steps, *held)), context.history, models.append)
+    texts = tuple(sql for script in rendered[: len(plan.steps)] for sql, _ in script.statements)
     linter = Linter(lint, catalog, plan.direction, texts, static, measure)
-    rendered_whole = not any(script.runs_python for script in rendered)
-    linted = PlanLint.of(linter, plan, context.history, models, known=rendered_whole, server=context.server)
-    revisions, after = _revisions(plan, rendered, catalog, linted)
+    known = not any(script.runs_python for script in rendered)
+    linted = PlanLint.of(linter, plan, context.history, models, known=known, server=context.server)
+    later = tuple(sql for script in rendered[len(plan.steps) :] for sql, _ in script.statements)
+    linted = replace(linted, later=later)
+    revisions, after = _revisions(plan, rendered[: len(plan.steps)], catalog, linted)
     return replace(review, revisions=revisions, tables=tables(catalog or Catalog(), after or Catalog()))
 
 

@@ -6,6 +6,10 @@ from typing import Any
 
 import pytest
 
+from pulumi_alembic.migrate.planner import read_plan_context
+from pulumi_alembic.review import build
+from pulumi_alembic.review.lint.settings import Settings
+from pulumi_alembic.scripts.phases import HOLD, Contracts
 from pulumi_alembic.stack import shown
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect
@@ -155,6 +159,39 @@ def test_a_hold_stops_its_own_branch_and_the_other_goes_on(renamed: Target) -> N
     assert not up(stack, renamed, FIVE, contract="hold")
     assert up(stack, renamed, FIVE, contract="with-deploy")
     assert stack.outputs["revision"] == FIVE
+
+
+@pytest.mark.parametrize(
+    ("columns", "different"),
+    [
+        ("sa.Column('id', sa.Integer, primary_key=True), sa.Column('new', sa.Text)", ""),
+        ("sa.Column('id', sa.Integer, primary_key=True)", "the model has no column app.t.new"),
+        (
+            "sa.Column('id', sa.Integer, primary_key=True), sa.Column('old', sa.Text)",
+            "the model has no column app.t.new",
+        ),
+    ],
+)
+def test_models_are_compared_with_the_schema_after_held_contracts(
+    renamed: Target, columns: str, different: str
+) -> None:
+    env = renamed.directory / "env.py"
+    text = env.read_text().replace("environment.run(target_metadata=sa.MetaData()", "environment.run(target_metadata=M")
+    env.write_text(
+        text.replace("environment.run", f"M = sa.MetaData()\nsa.Table('t', M, {columns})\nenvironment.run", 1)
+    )
+    context = read_plan_context(renamed.job("head", contracts=Contracts(HOLD)), catalog=True)
+    [reviewed] = build.review_of(context, Settings()).revisions
+    found = [finding.message for finding in reviewed.findings if finding.rule == "models-differ"]
+    assert [different in message for message in found] == ([True] if different else []), found
+    renamed.migrate(TWO)
+    printed = renamed.alembic("check", check=not different)
+    assert f"with the schema after {THREE}, which has not run yet" in printed
+    assert (different or "No new upgrade operations detected.") in printed
+    assert ("only the model has a column app.t.old" in printed) == ("old" in columns)
+    assert renamed.query("SELECT version_num FROM migrations.alembic_version") == [(TWO,)]
+    renamed.write(FOUR, THREE, "op.execute('SELECT 1')")
+    assert "Target database is not up to date." in renamed.alembic("check", check=False)
 
 
 def test_a_contract_is_run_by_hand_with_the_others_where_no_update_holds_it(renamed: Target) -> None:

@@ -22,9 +22,11 @@ from sqlalchemy.dialects import postgresql
 
 from pulumi_alembic.commands.cli import group
 from pulumi_alembic.database.fingerprint import read_lines
+from pulumi_alembic.migrate.alembic_run import enter
 from pulumi_alembic.migrate.backfills.work import work
 from pulumi_alembic.migrate.recipes.suggestions import suggest
 from pulumi_alembic.review import static_lint
+from pulumi_alembic.review.after_contracts import compare
 from pulumi_alembic.review.lint.settings import Settings
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.revision import CONTRACT
@@ -573,6 +575,24 @@ def test_a_value_waits_for_a_new_row_that_reads_it(shop: Target) -> None:
         session.commit()
         other.execute("UPDATE people SET email = 'c' WHERE id = 2")
         assert other.execute("SELECT email FROM profiles WHERE owner = 2").fetchall() == [("c",)]
+
+
+@pytest.mark.few("change-type of a key", "move-column", "rename-table")
+@pytest.mark.parametrize("name", CASES)
+def test_what_stays_until_the_contracts_is_no_difference_from_the_models(shop: Target, name: str) -> None:
+    ids = recipe(name)
+    history = History.load(shop.directory)
+    contracts = [id for id in ids if history.revisions[id].phase == CONTRACT]
+    models = sa.MetaData()
+    shop.migrate(ids[-1])
+    with connect(shop.url) as session:
+        engine = sa.create_engine("postgresql+psycopg://", creator=lambda: session, poolclass=sa.StaticPool)
+        with engine.connect() as connection:
+            models.reflect(connection)
+    shop.migrate([ONE, *ids][-len(contracts) - 1])
+    found: list[object] = []
+    enter(history, lambda _: found.append(compare(models, shop.url, history)))
+    assert found == [(contracts, [])]
 
 
 SUGGESTED = """

@@ -14,6 +14,7 @@ from pulumi_alembic.review.lint.models import differences
 from pulumi_alembic.scripts.phases import BEHIND
 from pulumi_alembic.scripts.plan import Direction, Plan
 from pulumi_alembic.scripts.revision import CONTRACT
+from pulumi_alembic.sql.effects import after
 from pulumi_alembic.sql.running_code import RunningCode
 
 if TYPE_CHECKING:
@@ -31,10 +32,11 @@ class PlanLint:
     """The lint of one plan.
 
     Attributes:
-        newest: Whether the plan is an upgrade to the only head.
+        newest: Whether the plan is an upgrade to the only head, but for contracts that wait.
         known: Whether all statements are known.
         models: The program's models, if a script's rendering read them.
         server: The server's major version. 0 if it is not known.
+        later: The statements of the contracts that wait. The models are compared with the schema after these.
 
     """
 
@@ -44,13 +46,14 @@ class PlanLint:
     known: bool
     models: Sequence[Models]
     server: int = 0
+    later: tuple[str, ...] = ()
 
     @classmethod
     def of(
         cls, linter: Linter, plan: Plan, history: History, models: Sequence[Models], *, known: bool, server: int = 0
     ) -> PlanLint:
-        """Return the lint of a plan. `known` is whether all of its statements are known."""
-        newest = plan.direction is Direction.UPGRADE and history.heads == (plan.target,)
+        """Return the lint of a plan. `known` is whether all of its statements are known, and of what waits."""
+        newest = plan.direction is Direction.UPGRADE and _is_newest(plan, history)
         return cls(linter, plan, newest, known, models, server)
 
     def revision(self, script: Revision, before: Catalog | None) -> RevisionLint:
@@ -98,6 +101,8 @@ class PlanLint:
         drafts += _other_tools(step)
         drafts += self._behind(step) if upgrade and self.linter.static else ()
         if step is self.plan.steps[-1] and self.newest and self.known and catalog and any(self.models):
+            for sql in self.later:
+                catalog = after(sql, catalog)
             drafts += _models(self.models[0], catalog)
         return drafts
 
@@ -108,6 +113,15 @@ class PlanLint:
         if step.phase != CONTRACT and held and len(step.down) < _MERGE:
             text = f"it is an expand, and builds on the contract {' and '.join(held)}"
             yield Draft(BEHIND, text, (), "# let the contract build on this revision, not this one on the contract")
+
+
+def _is_newest(plan: Plan, history: History) -> bool:
+    """Return whether the plan leads to the only head, but for revisions that wait."""
+    if not plan.waits:
+        return history.heads == (plan.target,)
+    return (
+        len(history.heads) == 1 and history.revisions.keys() <= {step.id for step in plan.applied} | plan.waits.keys()
+    )
 
 
 _MERGE = 2
