@@ -19,6 +19,10 @@ from google.protobuf import empty_pb2
 from psycopg import sql
 from pulumi.runtime.proto import engine_pb2_grpc
 
+from pulumi_embedded.postgresql.configuration import configuration
+from pulumi_embedded.postgresql.connection import Server, Work
+from pulumi_embedded.postgresql.properties import Change
+from pulumi_embedded.postgresql.provider import KINDS
 from tests.postgres.plugin.replay import Answer, ask, configured_plugin, plugin
 
 Ask = Callable[[str, dict[str, Any]], Answer]
@@ -400,6 +404,31 @@ def test_an_argument_type_without_a_schema_is_found_in_public(configured: Ask, d
         assert "response" in answer, answer
         rights = "SELECT has_function_privilege(%s, 'tools.cheer(public.mood)', 'EXECUTE')"
         assert admin.execute(rights, [role]).fetchone() == (True,)
+
+
+def test_public_is_in_the_search_path_of_that_statement_only(
+    database: Any, new_role: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A later statement of the transaction finds no object that another role created in public."""
+    paths: list[str] = []
+    run = Work.run
+
+    def followed(work: Work, *statement: Any, **what: str) -> None:
+        run(work, *statement, **what)
+        paths.append(work.rows("SHOW search_path")[0][0])
+
+    monkeypatch.setattr(Work, "run", followed)
+    with database.connect() as admin:
+        admin.execute("CREATE FUNCTION public.f(int) RETURNS int LANGUAGE sql AS 'SELECT 1'")
+    login = database.parameters
+    given = {"host": login["host"], "port": str(login["port"]), "username": login["user"], "sslmode": "disable"}
+    server = Server(configuration(given | {"password": login["password"], "database": database.name}))
+    properties = {"database": database.name, "schema": "public", "objectType": "function", "objects": ["f(int)"]}
+    properties |= {"role": new_role(), "privileges": ["EXECUTE"]}
+    kind = KINDS[GRANT]
+    with server.session() as session:
+        kind.create(session, Change(kind.schema, {}, properties))
+    assert {path.replace(" ", "") for path in paths} == {"pg_catalog,pg_temp"}
 
 
 def test_policies_of_a_schema_are_refused_by_name(configured: Ask, database: Any) -> None:
