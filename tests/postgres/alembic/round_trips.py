@@ -87,6 +87,8 @@ class Table:
     key: list[Column] = field(default_factory=list)
     foreign: list[tuple[list[Column], Table]] = field(default_factory=list)
     forced: bool = False
+    split: bool = False
+    """Whether it is partitioned."""
 
     @property
     def name(self) -> str:
@@ -211,6 +213,7 @@ class _Drawing:
 
     def _partitioned(self, table: Table) -> None:
         pick = self._random
+        table.split = True
         key = Column("id", "int")
         other = self._column(table)
         table.columns += [key, other]
@@ -295,6 +298,9 @@ class _Drawing:
         column, name = self._column(table), table.name
         drop = f"ALTER TABLE {name} DROP COLUMN {column.name}"
         kind = pick.choice(("plain", "plain", "serial", "identity", "backfill", "backfill", "two", "required"))
+        if kind == "identity" and table.split:
+            # PostgreSQL knows it from version 17 on.
+            kind = "serial"
         table.columns.append(column)
         if kind == "serial":
             column.type, column.given = "int", True

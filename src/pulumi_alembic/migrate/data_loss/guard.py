@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -182,6 +183,8 @@ class Guard:
         if dropped := plain_drop(sql):
             if dropped.tables and self._preserver.keeps and self._preserver.fills_tables:
                 return True
+            if dropped.column and self._preserver.keeps and self._preserver.fills_columns:
+                dropped = replace(dropped, nulls=True)
             return not self._advance.holds(lambda: holds_nothing(self._session, dropped, self._limit, MARK))
         outline = self._outline = self._outline or CatalogOutline.read(self._session)
         if outline.may_change_by(sql):

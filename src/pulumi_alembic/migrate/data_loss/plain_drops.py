@@ -45,11 +45,13 @@ class PlainDrop:
 
     Attributes:
         tables: empty if the dropped objects store no rows.
+        nulls: NULL counts as a value of the column.
 
     """
 
     tables: str
     column: str = ""
+    nulls: bool = False
 
 
 def plain_drop(sql: str) -> PlainDrop | None:
@@ -115,7 +117,8 @@ def _exists(dropped: PlainDrop) -> str:
     """Return the condition that there is a row or value, including partitions and children."""
     if dropped.column:
         # IS NOT NULL is false of a row value that has a NULL in it.
-        return f"EXISTS (SELECT FROM {dropped.tables} WHERE num_nonnulls({dropped.column}) > 0)"
+        condition = "" if dropped.nulls else f" WHERE num_nonnulls({dropped.column}) > 0"
+        return f"EXISTS (SELECT FROM {dropped.tables}{condition})"
     return " OR ".join(f"EXISTS (SELECT FROM {name})" for name in _NAMES.findall(dropped.tables))
 
 

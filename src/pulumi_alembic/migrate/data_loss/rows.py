@@ -210,15 +210,15 @@ class Rows:
     def _same(self) -> str:
         """Return a WITH clause that pairs equal rows of the table and the preserved ones, each once.
 
-        Empty if columns differ.
+        A column that was preserved of another partition only had no value in this one. Empty if no column is left.
         """
-        names = self.parts[0].names
-        if any(part.names != names for part in self.parts):
+        columns_by_name = {name: part.target.columns[name] for part in self.parts for name in part.names}
+        if not columns_by_name:
             return ""
-        columns = ", ".join(f"t.{self.parts[0].target.columns[name].sql}::text" for name in names)
+        columns = ", ".join(f"t.{column.sql}::text" for column in columns_by_name.values())
         kept = " UNION ALL ".join(
-            f"SELECT k.tableoid, k.ctid, "
-            f"ROW({', '.join(f'({part.target.value(name)})::text' for name in names)})::text FROM {part.entry.place} k"
+            f"SELECT k.tableoid, k.ctid, ROW({', '.join(_text(part, name) for name in columns_by_name)})::text "
+            f"FROM {part.entry.place} k"
             for part in self.parts
         )
         number = "row_number() OVER (PARTITION BY text) AS number"
@@ -249,6 +249,10 @@ class Rows:
         for names in self.unique:
             key = ", ".join(target.columns[name].sql for name in names)
             yield f"a row of that {key} is there", f"EXISTS (SELECT FROM {self.into} t WHERE {part.same(names)})"
+
+
+def _text(part: Part, name: str) -> str:
+    return f"({part.target.value(name)})::text" if name in part.names else "NULL::text"
 
 
 def mark_orphans(session: Connection, tables: Sequence[Rows], keys: Sequence[ForeignKey]) -> None:
