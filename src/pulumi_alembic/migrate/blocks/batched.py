@@ -53,7 +53,7 @@ def batched_update(
 
 
 def batched_delete(table: str, *, where: str, key: _Columns = None, changed: _Changed = None) -> None:
-    """Run `DELETE FROM table WHERE where` in transactions of about 20 ms, as `batched_update` runs an UPDATE.
+    """Run `DELETE FROM table WHERE where` in transactions of about 10 ms, as `batched_update` runs an UPDATE.
 
     Args:
         table: the table, as SQL.
@@ -72,7 +72,7 @@ def batched_delete(table: str, *, where: str, key: _Columns = None, changed: _Ch
 def batched_insert(
     into: str, values: str, *, source: str, where: str = "true", key: _Columns = None, changed: _Changed = None
 ) -> None:
-    """Run `INSERT INTO into SELECT values FROM source WHERE where` in transactions of about 20 ms.
+    """Run `INSERT INTO into SELECT values FROM source WHERE where` in transactions of about 10 ms.
 
     It walks along the key of `source` as `batched_update` does: each row that was there at the beginning is inserted
     once, even after interruptions.
