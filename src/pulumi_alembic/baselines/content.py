@@ -54,12 +54,14 @@ def dump(client: Programs, url: str, owner: str) -> str:
     command = [str(client.program("pg_dump")), *_OPTIONS, f"--role={owner}"]
     settings = environment(url, PGCLIENTENCODING="UTF8", PGTZ="UTC")
     try:
-        done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, env=settings, capture_output=True, check=False)
+        # As bytes: in text mode a carriage return would become a line feed.
+        dumped = done.stdout.decode()
     except (OSError, UnicodeDecodeError) as error:
         raise BaselineError(f"pg_dump: {type(error).__name__}") from None
     if done.returncode != 0:
-        raise BaselineError(f"pg_dump: {done.stderr.strip()}")
-    return done.stdout
+        raise BaselineError(f"pg_dump: {done.stderr.decode(errors='replace').strip()}")
+    return dumped
 
 
 def portable(dumped: str, roles: tuple[str, str], before: Collection[tuple[str, str]]) -> str:

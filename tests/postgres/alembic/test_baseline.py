@@ -167,6 +167,13 @@ def test_rows_that_are_others_each_time_are_named_and_refused(scripts: Target, a
     assert not (scripts.directory / "baselines").exists()
 
 
+def test_rows_with_carriage_returns_are_refused(scripts: Target, admin: str) -> None:
+    write(scripts, {**SCRIPTS, "20250101_004": "INSERT INTO notes VALUES (E'a\\r\\nb')"})
+    with pytest.raises(BaselineError, match="carriage returns"):
+        baseline(scripts, admin, "head")
+    assert not (scripts.directory / "baselines").exists()
+
+
 def test_rights_that_default_privileges_gave_and_a_script_took_are_refused(scripts: Target, admin: str) -> None:
     write(scripts, {**SCRIPTS, "20250101_004": "REVOKE SELECT ON notes FROM pg_monitor"})
     with pytest.raises(BaselineError, match="privileges"):
