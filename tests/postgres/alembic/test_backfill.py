@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -142,6 +143,24 @@ def test_each_row_is_set_once_however_often_it_is_killed(pending: Target) -> Non
             until(lambda row=row: changed(pending) == row - 1)  # type: ignore[misc]
     assert work(worker(pending)) == []
     assert seen(pending) == [(2, 1, ROWS)]
+
+
+def test_it_says_that_rows_are_locked(pending: Target) -> None:
+    told = Told()
+    with ThreadPoolExecutor() as pool, blocker(pending, "SELECT FROM t WHERE id = 1000 FOR UPDATE") as session:
+        run = pool.submit(work, worker(pending, tell=told))
+        told.wait_for("app.t: waiting for rows that another session has locked")
+        session.rollback()
+        assert run.result() == []
+    assert seen(pending) == [(2, 1, ROWS)]
+
+
+def test_it_says_once_that_others_wait_for_its_rows(pending: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = Told()
+    monkeypatch.setattr("pulumi_alembic.migrate.blocks.walk._WAITED_FOR", "walked <= 1000")
+    assert work(worker(pending, tell=told)) == []
+    said = [text for text in told.texts if "another session waits" in text]
+    assert said == ["app.t: smaller batches, because another session waits for their rows"]
 
 
 def test_rows_that_come_in_meanwhile_are_found_by_the_scan_and_set(pending: Target) -> None:

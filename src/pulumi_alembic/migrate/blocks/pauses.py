@@ -19,6 +19,7 @@ MARK = "/* batched_update */"
 """Prefix of a walk's statements, so that `Watch` does not report them: the walk reports its progress itself."""
 
 LOOK = 1.0  # seconds between two looks
+_SAY = 10.0  # seconds between two reports of other sessions
 _BEHIND = 2  # how many times the dead rows at which autovacuum begins make a table wait
 
 # A replica's lag is NULL if this role is not allowed to see it.
@@ -70,6 +71,7 @@ class Pauses:
     tell: Callable[[str], None]
     for_vacuum: bool
     _looked: float = field(default_factory=time.monotonic)
+    _said: float = -_SAY
     _vacuumed: str | None = ""
     _left: float = 0.0
     """The dead rows that the last vacuum left, because a transaction can still see them. No pause is for them."""
@@ -82,6 +84,12 @@ class Pauses:
             self.tell(f"{self.table}: {reason}")
             time.sleep(LOOK)
         self._looked = time.monotonic()
+
+    def met(self, text: str) -> None:
+        """Report that a batch met another session, unless that was reported just now."""
+        if time.monotonic() - self._said >= _SAY:
+            self._said = time.monotonic()
+            self.tell(f"{self.table}: {text}")
 
     def _reasons(self) -> Iterator[str]:
         with in_full(self.connection):

@@ -215,7 +215,7 @@ class Walk:
         pauses = Pauses(self.connection, self.table, policy, tell, self.for_vacuum)
         with self._limits():
             while final is not None and (ahead := self._ahead(position, final, pace)):
-                if self._batch(intent, position, *ahead, pace=pace, deadline=policy.lock_deadline):
+                if self._batch(intent, position, *ahead, pace=pace, pauses=pauses):
                     position = ahead[1]
                 if not goes_on():
                     return
@@ -258,7 +258,7 @@ class Walk:
         return row and (row[0], row[1])
 
     def _batch(
-        self, intent: int, position: list[str] | None, rows: int, edge: list[str], *, pace: Pace, deadline: float
+        self, intent: int, position: list[str] | None, rows: int, edge: list[str], *, pace: Pace, pauses: Pauses
     ) -> bool:
         """Do the rows after `position` up to `edge`, and rest. Return False if the batch was rolled back."""
         begun = time.monotonic()
@@ -267,13 +267,17 @@ class Walk:
         except (*_BUSY, psycopg.errors.QueryCanceled) as error:
             timed_out = isinstance(error, psycopg.errors.QueryCanceled)
             by_hand = timed_out and (pace.patient or time.monotonic() - begun < BATCH_TIMEOUT / 1000)
-            if by_hand or pace.stuck > deadline:
+            if by_hand or pace.stuck > pauses.policy.lock_deadline:
                 raise
             self.connection.execute("SET statement_timeout = 0")
             pace.failed(timed_out=timed_out)
+            if not timed_out:
+                pauses.met("waiting for rows that another session has locked")
             time.sleep(random.uniform(*_PAUSE))  # noqa: S311 - not a secret
             return False
         rest = pace.done(rows, time.monotonic() - begun, waited_for=waited_for)
+        if waited_for:
+            pauses.met("smaller batches, because another session waits for their rows")
         if self.rests:
             time.sleep(rest)
         return True
