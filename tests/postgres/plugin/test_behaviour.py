@@ -439,6 +439,46 @@ def test_policies_of_a_schema_are_refused_by_name(configured: Ask, database: Any
     assert "postgresql.Grant" in message
 
 
+@pytest.mark.parametrize("held", ["role", "member", "database"])
+@pytest.mark.parametrize("method", ["Create", "Update", "Delete"])
+def test_each_change_of_rights_waits_for_another_plugin(
+    method: str, held: str, configured: Ask, database: Any, new_role: Any
+) -> None:
+    """The lock is that of the role, of each of its members, and of the database."""
+    names = {"role": (role := new_role()), "member": new_role(f"IN ROLE {role}"), "database": database.name}
+    made = configured("Create", call(GRANT, properties=grant(database.name, role, "CONNECT")))["response"]
+    request = {
+        "Create": {"properties": grant(database.name, role, "CREATE")},
+        "Update": {
+            "id": made["id"], "olds": made["properties"], "oldInputs": grant(database.name, role, "CONNECT"),
+            "news": grant(database.name, role, "CREATE"),
+        },
+        "Delete": {"id": made["id"], "properties": made["properties"]},
+    }[method]  # fmt: skip
+    waiting = "SELECT FROM pg_locks JOIN pg_database d ON d.oid = database WHERE NOT granted AND datname = %s"
+    catalog = "pg_database WHERE datname" if held == "database" else "pg_roles WHERE rolname"
+    with ThreadPoolExecutor(1) as pool:
+        with database.connect() as other:
+            other.execute(f"SELECT pg_advisory_lock(oid::bigint) FROM {catalog} = %s".encode(), [names[held]])
+            running = pool.submit(configured, method, call(GRANT, **request))
+            wait_until(lambda: running.done() or other.execute(waiting, [database.name]).fetchone() is not None)
+            assert not running.done()
+        assert "response" in running.result(30)
+
+
+def test_a_database_that_cannot_be_created_leaves_no_membership_in_its_owner(
+    configured: Ask, database: Any, new_role: Any
+) -> None:
+    """CREATE DATABASE runs in no transaction that would undo it."""
+    owner = new_role()
+    answer = configured("Create", call(DATABASE, properties={"name": database.name, "owner": owner}))
+    assert "already exists" in answer["error"]["message"]
+    members = "SELECT FROM pg_auth_members WHERE roleid = %s::regrole AND member = current_user::regrole"
+    with database.connect() as admin:
+        set_option = " AND set_option" if admin.info.server_version >= 160000 else ""
+        assert admin.execute((members + set_option).encode(), [owner]).fetchone() is None
+
+
 @pytest.mark.full
 def test_a_refresh_waits_for_no_change(configured: Ask, database: Any, new_role: Any) -> None:
     """In the real plugin, refreshes of two owners' default privileges deadlock (pulumi-postgresql 897)."""
