@@ -24,12 +24,12 @@ import psycopg
 from benchmarks.measure import Claim, claim, report, seconds
 from benchmarks.scripts import FIRST, SECOND, write_scripts
 from benchmarks.tenants import Tenants
-from pulumi_alembic.commands.drift import psql_script
 from pulumi_alembic.database.connection import connect
 from pulumi_alembic.database.pg_programs import environment, find_client
 from pulumi_alembic.drift import store
 from pulumi_alembic.drift.check import Comparison, compare
 from pulumi_alembic.drift.reader import read
+from pulumi_alembic.drift.report import psql_script
 from pulumi_alembic.migrate import migrator, planner
 from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.review.build import review_from_database
@@ -99,7 +99,7 @@ class _Database:
         """Compute the differences as a list and as a script, as the command prints them, and return their number."""
         seen = self.compare()
         assert seen.whole is not None  # noqa: S101 - the ledger has it
-        psql_script(seen.whole)
+        psql_script(seen.whole, "Restores the schema.")
         return len(seen.reported)
 
     def preview(self, *, rehearse: bool = False) -> None:

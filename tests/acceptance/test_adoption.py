@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -47,6 +48,10 @@ def by_scripts(project: Project, admin: Any, server: Server) -> Iterator[Project
         connection.execute(f"CREATE SCHEMA app AUTHORIZATION {name}_owner".encode())
         connection.execute(f"SET ROLE {name}_owner; SET search_path = app; {INITIAL}".encode())
         connection.execute(b"INSERT INTO users (username, email, password_hash) VALUES ('a', 'a@b.c', 'x')")
+        # One table is the admin's, who then loses every other right to it with its owner.
+        connection.execute(b"GRANT ALL ON SCHEMA app TO SESSION_USER; RESET ROLE")
+        connection.execute(b"ALTER TABLE app.tags OWNER TO CURRENT_USER")
+        connection.execute(f"SET ROLE {name}_owner; REVOKE ALL ON SCHEMA app FROM SESSION_USER".encode())
     project.configure(taskdb__adopt="true")
     yield project
     project.pulumi("destroy", "--yes", "--skip-preview")
@@ -82,16 +87,15 @@ def test_what_no_revision_builds_is_refused_with_the_nearest(unknown: Project) -
 
 
 def test_a_database_and_roles_made_by_hand_become_the_stack_s(by_scripts: Project, server: Server) -> None:
-    """Database and roles are imported. Missing rights are named, and after they are granted, everything is adopted."""
+    """They are imported. The message of the refusal has a script, which changes the rest to what it has to be."""
     refused = by_scripts.pulumi("up", "--yes", "--skip-preview")
     assert refused.exit_code != 0
     assert f"The nearest is {ONE}" in refused.text
-    assert f"GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE app.users TO {by_scripts.name}_rw;" in refused.text
+    [script] = re.findall(r"^ *BEGIN;\n.*?^ *COMMIT;\n", refused.text, re.S | re.M)
+    assert f"ALTER TABLE app.tags OWNER TO {by_scripts.name}_owner;" in script
+    assert f"GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE app.users TO {by_scripts.name}_rw;" in script
     with Database(server, by_scripts.name).connect() as admin:
-        admin.execute(
-            f"SET ROLE {by_scripts.name}_owner; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA app TO"
-            f" {by_scripts.name}_rw; GRANT SELECT ON ALL TABLES IN SCHEMA app TO {by_scripts.name}_ro".encode()
-        )
+        admin.execute(script.encode())
     done = by_scripts.up()
     assert f"adopting the database at {ONE}" in done.text
     assert by_scripts.outputs()["revision"] == HEAD

@@ -13,7 +13,7 @@ from pulumi_alembic.drift.difference.compare import Difference, difference
 from pulumi_alembic.drift.difference.ignored import is_infrastructure
 from pulumi_alembic.drift.difference.snapshot import HEADS, SERVER, Item, Snapshot
 from pulumi_alembic.drift.reader import read
-from pulumi_alembic.drift.report import listed, reported
+from pulumi_alembic.drift.report import listed, psql_script, reported
 from pulumi_alembic.errors import AdoptionError, NotRehearsed
 from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.output.wording import counted
@@ -177,8 +177,11 @@ def _nearest(compared: Sequence[tuple[tuple[str, ...], Difference]], command: st
     heads, whole = min(compared, key=lambda candidate: _distance(candidate[1]))
     differences = reported(whole)
     number = counted(len(differences), "difference")
+    script = psql_script(whole, f"Brings the schema to {revision_text(heads)}.").splitlines()
     return "\n  ".join([
         f"the schema matches no revision. The nearest is {revision_text(heads)}, with {number}:",
-        *listed((found_difference.name, found_difference.lines) for found_difference in differences),
-        f"Nothing was changed. Run these statements, or add the differences to drift_ignore, then: {command}",
+        *listed((found_difference.name, found_difference.sides) for found_difference in differences),
+        "Nothing was changed. Run this script in the database, or add the differences to drift_ignore:",
+        *(f"  {line}" for line in script),
+        f"Then: {command}",
     ])  # fmt: skip

@@ -1,8 +1,7 @@
-"""The command `drift` of `pulumi-alembic`, and its script for psql that restores the expected schema."""
+"""The command `drift` of `pulumi-alembic`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,35 +16,9 @@ from pulumi_alembic.scripts.plan import revision_text
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
     from pulumi_alembic.drift.check import Comparison
-    from pulumi_alembic.drift.difference.compare import Difference
     from pulumi_alembic.drift.report import ReportedDifference
 
-__all__ = ["COMMANDS", "psql_script"]
-
-_HEAD = """\
--- Restores the schema that the last update of the stack left. Run it as an admin who can become the owner:
---   psql --no-psqlrc --set ON_ERROR_STOP=1 --file FILE
-BEGIN;
-SET LOCAL search_path = '';
-SET LOCAL check_function_bodies = off;"""
-
-
-def psql_script(whole: Difference) -> str:
-    """Return the statements in their order, each as the role that is allowed to run it."""
-    return "\n".join([_HEAD, *_lines(whole), "COMMIT;"]) + "\n"
-
-
-def _lines(whole: Difference) -> Iterator[str]:
-    from pulumi_alembic.drift.repair.script import script
-    from pulumi_alembic.drift.report import render
-
-    role = ""
-    for line in script(whole):
-        if line.sql and line.role != role:
-            role = line.role
-            yield f"SET LOCAL ROLE {role};" if role else "RESET ROLE;"
-        yield from render([line])
-
+__all__ = ["COMMANDS"]
 
 _FOUND = 3
 
@@ -109,7 +82,9 @@ def _show(options: Options, seen: Comparison, differences: list[ReportedDifferen
     elif not differences:
         print(f"{'-- ' if options.sql else ''}no drift: the database is as the update of {seen.when} left it")
     elif options.sql and seen.whole is not None:
-        print(psql_script(seen.whole), end="")
+        from pulumi_alembic.drift.report import psql_script
+
+        print(psql_script(seen.whole, "Restores the schema that the last update of the stack left."), end="")
     else:
         print(f"drift, {counted(len(differences), 'difference')} from what the update of {seen.when} left:")
         for difference in differences:

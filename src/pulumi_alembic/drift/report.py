@@ -12,13 +12,13 @@ from difflib import unified_diff
 
 from pulumi_alembic.drift.difference.compare import Change, Difference
 from pulumi_alembic.drift.difference.snapshot import Item
-from pulumi_alembic.drift.repair.script import repair, repair_rename
+from pulumi_alembic.drift.repair.script import repair, repair_rename, script
 from pulumi_alembic.drift.repair.statement import Statement
 from pulumi_alembic.output.printable import printable
 from pulumi_alembic.output.wording import rest
 from pulumi_alembic.sql.outside_transaction import printable_sql
 
-__all__ = ["NOTHING", "ReportedDifference", "lines", "listed", "render", "reported"]
+__all__ = ["NOTHING", "ReportedDifference", "lines", "listed", "psql_script", "render", "reported"]
 
 NOTHING = "nothing"
 
@@ -41,9 +41,14 @@ class ReportedDifference:
     mend: tuple[str, ...] = ()
 
     @property
+    def sides(self) -> list[str]:
+        """What is expected and what was found, as lines."""
+        return [*_labelled("expected: ", self.expected), *_labelled("found:    ", self.found)]
+
+    @property
     def lines(self) -> list[str]:
         """All of it as lines."""
-        return [*_labelled("expected: ", self.expected), *_labelled("found:    ", self.found), *self.mend]
+        return [*self.sides, *self.mend]
 
 
 def reported(whole: Difference) -> list[ReportedDifference]:
@@ -93,6 +98,34 @@ def render(statements: Iterable[Statement]) -> Iterator[str]:
             yield f"-- {' '.join(printable(statement.note).splitlines())}"
         if statement.sql:
             yield from f"{printable_sql(statement.sql)};".split("\n")
+
+
+def psql_script(whole: Difference, title: str) -> str:
+    """Return one transaction with all repairs in their order, each as the role that is allowed to run it.
+
+    Args:
+        whole: the difference.
+        title: what the script does, for its first line.
+
+    """
+    return "\n".join([_HEAD.format(title=title), *_script_lines(whole), "COMMIT;"]) + "\n"
+
+
+_HEAD = """\
+-- {title} Run it as an admin who can become the owner:
+--   psql --no-psqlrc --set ON_ERROR_STOP=1 --file FILE
+BEGIN;
+SET LOCAL search_path = '';
+SET LOCAL check_function_bodies = off;"""
+
+
+def _script_lines(whole: Difference) -> Iterator[str]:
+    role = ""
+    for statement in script(whole):
+        if statement.sql and statement.role != role:
+            role = statement.role
+            yield f"SET LOCAL ROLE {role};" if role else "RESET ROLE;"
+        yield from render([statement])
 
 
 def _reported(change: Change, whole: Difference) -> ReportedDifference:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from pulumi_alembic.commands.drift import psql_script
 from pulumi_alembic.drift.difference.compare import difference
-from pulumi_alembic.drift.report import reported
+from pulumi_alembic.drift.report import psql_script, reported
 from tests.postgres.drift.world import World
 
 # Existing objects, and a change that is no drift. The owner of the objects makes both.
@@ -176,7 +175,7 @@ def test_it_is_named_and_mended(world: World, prepared: str, statement: str, nam
     do(statement)
     found = difference(expected, world.read(*expected.roles))
     assert world.text(name) in [each.name for each in reported(found)]
-    script = psql_script(found)
+    script = psql_script(found, "")
     world.admin(script)
     left = world.read(*expected.roles)
     assert (reported(difference(expected, left)), left.digest) == ([], expected.digest), script
@@ -189,7 +188,7 @@ def test_a_value_that_is_too_long_is_not_cut_off(world: World) -> None:
     world.owner(
         "ALTER TABLE users ALTER nick TYPE text; UPDATE users SET nick = 'longer than that'; CREATE TABLE more ()"
     )
-    script = psql_script(difference(expected, world.read(*expected.roles)))
+    script = psql_script(difference(expected, world.read(*expected.roles)), "")
     with pytest.raises(psycopg.errors.StringDataRightTruncation):
         world.admin(script)
     world.owner("UPDATE users SET nick = 'short'")
@@ -203,6 +202,6 @@ def test_an_order_of_values_that_no_statement_brings_back_is_said_to_be_so(world
     expected = world.read()
     world.owner("ALTER TYPE mood ADD VALUE E'x\nDROP TABLE app.users;'; ALTER TYPE ring RENAME TO away")
     world.owner("ALTER TYPE other.ring SET SCHEMA app")
-    script = psql_script(difference(expected, world.read(*expected.roles)))
+    script = psql_script(difference(expected, world.read(*expected.roles)), "")
     assert "-- PostgreSQL changes no order of values" in script
     assert "-- PostgreSQL takes no value out of an enum: x DROP TABLE app.users; can only go with the type" in script

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pulumi_alembic.commands.drift import psql_script
 from pulumi_alembic.drift.difference.compare import difference
-from pulumi_alembic.drift.report import reported
+from pulumi_alembic.drift.report import psql_script, reported
 from tests.postgres.drift.world import World
 
 # A change that the owner of the objects makes, and the name of the drift.
@@ -165,7 +164,7 @@ def test_rights_on_the_schema_public_are_given_back_by_the_admin(shared_world: W
     shared_world.admin("GRANT CREATE ON SCHEMA public TO {rw}")
     found = difference(expected, shared_world.read(*expected.roles))
     assert [each.name for each in reported(found)] == [shared_world.text("privileges schema public to {rw}")]
-    shared_world.admin(psql_script(found))
+    shared_world.admin(psql_script(found, ""))
     assert shared_world.read(*expected.roles).digest == expected.digest
 
 
@@ -182,7 +181,7 @@ def test_it_is_seen_named_and_mended(shared_world: World, statement: str, name: 
     found = difference(expected, shared_world.read(*expected.roles))
     assert shared_world.text(name) in [each.name for each in reported(found)]
     assert len(found.whole) + len(found.renames) <= 12
-    script = psql_script(found)
+    script = psql_script(found, "")
     shared_world.admin(script)
     left = shared_world.read(*expected.roles)
     assert (reported(difference(expected, left)), left.digest) == ([], expected.digest), script
