@@ -50,4 +50,4 @@ def test_a_job_without_secrets_rehearses_what_a_deployment_wrote(stack: Project)
     assert reported.exit_code == 0, reported.text
     report = (stack.folder / ".local/report.md").read_text()
     assert report.startswith("<!-- pulumi-alembic-report-staging -->") and "shade" in report
-    assert "rehearsed on a scratch database" in report
+    assert "rehearsed in a scratch database" in report

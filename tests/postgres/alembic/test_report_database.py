@@ -87,8 +87,8 @@ def test_the_report_of_a_login_without_rows_is_that_of_the_migrator(applied: Tar
     assert plan["digest"] and plan["digest"] == by_migrator["plans"][0]["digest"]
     assert by_reporter["verdict"]["level"] == by_migrator["verdict"]["level"] == "warning"
     # Only a login that can read the values knows their number.
-    assert by_migrator["verdict"]["text"].startswith("Destroys 1 value of app.people.name")
-    assert by_reporter["verdict"]["text"].startswith("Destroys values of app.people.name")
+    assert by_migrator["verdict"]["text"].startswith("Deletes 1 value of app.people.name")
+    assert by_reporter["verdict"]["text"].startswith("Deletes values of app.people.name")
     assert "a secret name" not in json.dumps(by_reporter)
     shown = report(applied, reporter, "--marker", "fork")
     assert shown.stdout.startswith("<!-- fork -->") and "people" in shown.stdout, shown.stderr

@@ -145,8 +145,8 @@ def test_the_options_of_user_mappings_are_not_in_the_definitions(login: str) -> 
 def test_without_a_server_the_report_reads_nothing_but_the_file(applied: Target, written: Path) -> None:
     done = run(applied, "report", "--schema", written)
     assert done.returncode == 0, done.stderr
-    assert "as it was on " in done.stdout and "read from the scripts, not rehearsed" in done.stdout
-    assert "Destroys about 1 value of app.people.password" in done.stdout
+    assert "as it was on " in done.stdout and "static analysis, not rehearsed" in done.stdout
+    assert "Deletes about 1 value of app.people.password" in done.stdout
 
 
 @pytest.mark.full

@@ -49,10 +49,10 @@ def _plan(planned: Planned, page: Page, *, several: bool) -> list[str]:
 
 
 def _about(review: PlanReview, page: Page, *, many: bool) -> str:
-    where = f"of {page.code(review.database)}" if review.database else "of a database that is yet to be made"
+    where = f"of {page.code(review.database)}" if review.database else "of a database that does not exist yet"
     where = f"as seen in {page.code(review.database)}" if review.database and many else where
     where += f" as it was on {page.plain(review.as_of)}" if review.as_of else ""
-    how = "rehearsed on a scratch database" if review.rehearsed else "read from the scripts, not rehearsed"
+    how = "rehearsed in a scratch database" if review.rehearsed else "static analysis, not rehearsed"
     how += f" with {page.plain(review.copied)}" if review.copied else ""
     how += f" ({page.plain(review.not_rehearsed)})" if review.not_rehearsed else ""
     lines = "".join(f"<br>{page.plain(line)}." for line in plan_text.phase_lines(review))
@@ -152,7 +152,7 @@ def _effects(effects: Effects, page: Page) -> list[str]:
     parts = [f"🔒 {page.plain(mode)} on {', '.join(on)}" for mode, on in by_mode.items()]
     for verb, names in (
         ("rewrites", effects.rewrites),
-        ("reads all of", effects.scans),
+        ("scans", effects.scans),
         ("🗑️ deletes", effects.destroys),
         ("❓ not known:", effects.unknown),
     ):

@@ -122,13 +122,13 @@ def commands(preview: Preview, page: Page) -> list[str]:
     # Without a preview, the settings of the stack are not known, nor is the digest that it requires.
     digests = [planned.digest for planned in preview.plans if planned.urn and planned.digest and planned.review]
     for digest in page.rows(list(dict.fromkeys(digests)), "digest"):
-        rows.append(f"- Approve, where the stack asks for it: {page.code(f'PULUMI_ALEMBIC_APPROVE={digest}')}")
+        rows.append(f"- Approve, if the stack requires it: {page.code(f'PULUMI_ALEMBIC_APPROVE={digest}')}")
     rows += _back(preview, page)
     if any(step.urn not in {planned.urn for planned in preview.plans} for step in preview.steps):
-        rows.append(f"- Infrastructure back: {command(preview, 'up')} from the commit before")
+        rows.append(f"- Roll back the infrastructure: {command(preview, 'up')} from the commit before")
     if any(not loss.unknown for loss in facts.losses(preview)):
-        rows.append("- What is destroyed does not come back that way: have a backup")
-    return ["#### Apply and go back\n\n" + "\n".join(rows)]
+        rows.append("- A rollback does not restore what is destroyed: make a backup first")
+    return ["#### Apply and roll back\n\n" + "\n".join(rows)]
 
 
 def _back(preview: Preview, page: Page) -> list[str]:
@@ -150,14 +150,14 @@ def _back_to(plans: list[Planned], preview: Preview, page: Page) -> str:
     if len(reviews) > 1:
         names = ", ".join(page.code(review.origin) for review in page.rows(reviews, "revision"))
         return (
-            f"- Schema back{of}: its databases come from {names}, and a target is for all of them: set it to one of "
-            f"these, then {command(preview, 'up')}"
+            f"- Roll back the schema{of}: its databases come from {names}, and one target is for all of them: set it "
+            f"to one of these, then {command(preview, 'up')}"
         )
     if "+" in origin:
-        return f"- Schema back{of}: no one target names the heads {page.code(origin)}, so restore a backup"
+        return f"- Roll back the schema{of}: no one target names the heads {page.code(origin)}, so restore a backup"
     if any(revision.from_ledger for revision in reviews[0].revisions):
-        return f"- Schema back{of}: {command(preview, 'up')} from a commit that has {page.code(origin)}"
-    return f"- Schema back{of}: set the target back to {page.code(origin)}, then {command(preview, 'up')}"
+        return f"- Roll back the schema{of}: {command(preview, 'up')} from a commit that has {page.code(origin)}"
+    return f"- Roll back the schema{of}: set the target to {page.code(origin)}, then {command(preview, 'up')}"
 
 
 def messages(preview: Preview, page: Page) -> list[str]:
@@ -193,7 +193,7 @@ def _short(step: Step) -> str:
     return f"{package}:{folder}:{name}" if folder and file.lower() == name.lower() else step.type
 
 
-_LEGEND = "Green is new, yellow changes, red goes; behind a column stands what happens to it."
+_LEGEND = "Green is new, yellow is changed, red is dropped. The note of a column says what happens to it."
 
 
 def structure(preview: Preview, page: Page) -> list[str]:
@@ -220,13 +220,13 @@ def _unknown(review: PlanReview, page: Page) -> Iterator[str]:
     hidden = [revision.id for revision in review.revisions if facts.is_opaque(revision)]
     if hidden:
         names = ", ".join(page.code(revision) for revision in page.rows(hidden, "name"))
-        yield f"⚠️ What {names} will do to the tables is not known, and not drawn."
+        yield f"⚠️ The effect of {names} on the tables is not known, and not drawn."
     reasons = (
         text for revision in review.revisions for statement in revision.statements for text in statement.effects.unknown
     )
     if unknown := list(dict.fromkeys(reasons)):
         names = ", ".join(page.code(name) for name in page.rows(unknown, "name"))
-        yield f"❓ Not drawn is what these may do: {names}."
+        yield f"❓ The effect of these is not drawn: {names}."
     bare = [table.name for table in review.tables if not table.before and table.after and not table.after.columns]
     if bare:
         yield f"❓ The columns of {', '.join(page.code(name) for name in page.rows(bare, 'name'))} are not known."
