@@ -47,6 +47,7 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands)
+@click.version_option(package_name="taskdb")
 def main() -> None:
     """Commands for this project's databases."""
 
@@ -152,7 +153,8 @@ def run(name: str | None, engine: str, create: bool, arguments: tuple[str, ...])
         )
     settings = yaml.safe_load(configuration.read_text()) or {}
     if not os.environ.get("PGHOST") and not any(key.startswith("postgresql:") for key in settings.get("config") or {}):
-        local.start(project, say=lambda line: click.echo(f"  {line}", err=True))
+        running = local.is_running(project)
+        local.start(project, say=lambda line: None if running else click.echo(f"  {line}", err=True))
     if create and not chosen_engine.has_stack(chosen):
         chosen_engine.ask("stack", "init", "--no-select", stack=chosen)
     sys.stdout.flush()

@@ -88,13 +88,13 @@ _OTHERS: Final[dict[str, frozenset[str]]] = {
 }
 
 ELSEWHERE_HELP: Final = """
-Not here: other languages and backends than Python and file://, other secrets providers than passphrase, transforms,
-hooks, remote components, policy packs, the Pulumi Cloud, and the commands console, convert, env, import,
-install, login, logout, logs, new, org, package, policy, schema and watch. Install the Pulumi CLI for those; it goes on
-with the same stacks.
+Only in the Pulumi CLI: other languages and backends than Python and file://, other secrets providers than passphrase,
+transforms, hooks, remote components, policy packs, the Pulumi Cloud, and the commands console, convert, env, import,
+install, login, logout, logs, new, org, package, policy, schema and watch. Install the Pulumi CLI for those. It uses the
+same stacks.
 """
 OPERATIONS_HELP: Final = (
-    "Not here, for the Pulumi CLI has them: deploying from a template, "
+    "Only in the Pulumi CLI: deploying from a template, "
     + ", ".join(sorted(flag for flag in _OPERATIONS if flag.startswith("--")))
     + "."
 )

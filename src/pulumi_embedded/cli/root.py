@@ -47,9 +47,9 @@ _COLORS = ("auto", "always", "never", "raw")
 def cli(
     context: click.Context, /, cwd: Path | None, non_interactive: bool, color: str, qualify: bool, **_logging: Any
 ) -> None:
-    """Run Pulumi Python programs where no Pulumi CLI is installed; stacks stay usable with it.
+    """Run Pulumi programs in Python without the Pulumi CLI, on stacks that the CLI can use too.
 
-    Flags may stand anywhere on the line. What only the Pulumi CLI has is refused by name.
+    Flags can be anywhere on the line. A command or flag that only the Pulumi CLI has is rejected by name.
     """
     folder = (cwd or Path.cwd()).resolve()
     if not folder.is_dir():
@@ -112,6 +112,8 @@ def _status() -> int:
         if str(error):
             click.echo(f"error: {error}", err=True)
         return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
     except click.ClickException as error:
         click.echo(f"error: {error.format_message()}", err=True)
         return 1
