@@ -181,7 +181,7 @@ def _nearest(compared: Sequence[tuple[tuple[str, ...], Difference]], command: st
     return "\n  ".join([
         f"the schema matches no revision. The nearest is {revision_text(heads)}, with {number}:",
         *listed((found_difference.name, found_difference.sides) for found_difference in differences),
-        "Nothing was changed. Run this script in the database, or add the differences to drift_ignore:",
+        "The schema was not changed. Run this script in the database, or add the differences to drift_ignore:",
         *(f"  {line}" for line in script),
         f"Then: {command}",
     ])  # fmt: skip

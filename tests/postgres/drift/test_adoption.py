@@ -116,7 +116,7 @@ def test_what_no_revision_builds_is_refused_with_the_nearest(
         Stack(site.url).up(site.directory, THREE, **adopting)
     assert f"The nearest is {nearest}" in str(refused.value)
     assert named in str(refused.value)
-    assert "Nothing was changed" in str(refused.value)
+    assert "The schema was not changed" in str(refused.value)
     assert contents(site) == before
     assert site.query("SELECT count(*) FROM pg_class WHERE relnamespace = 'migrations'::regnamespace") == [(0,)]
 
