@@ -68,14 +68,16 @@ ORDER BY indrelid, contype, relname
 """
 _KEYS = """
 SELECT conrelid::bigint, confrelid::bigint, conrelid::regclass::text, confrelid::regclass::text, conname,
-    pg_get_constraintdef(con.oid), convalidated, array_agg(mine.attname ORDER BY at),
-    array_agg(theirs.attname ORDER BY at), con.oid::bigint, NULL
-FROM pg_constraint con CROSS JOIN LATERAL unnest(conkey, confkey) WITH ORDINALITY AS pair (here, there, at)
-JOIN pg_attribute mine ON (mine.attrelid, mine.attnum) = (conrelid, here)
-JOIN pg_attribute theirs ON (theirs.attrelid, theirs.attnum) = (confrelid, there)
+    pg_get_constraintdef(con.oid), convalidated, ends.mine, ends.theirs, con.oid::bigint, NULL
+FROM pg_constraint con CROSS JOIN LATERAL (
+    SELECT array_agg(mine.attname ORDER BY at) AS mine, array_agg(theirs.attname ORDER BY at) AS theirs
+    FROM unnest(conkey, confkey) WITH ORDINALITY AS pair (here, there, at)
+    JOIN pg_attribute mine ON (mine.attrelid, mine.attnum) = (conrelid, here)
+    JOIN pg_attribute theirs ON (theirs.attrelid, theirs.attnum) = (confrelid, there)
+) AS ends
 WHERE contype = 'f' AND conparentid = 0 AND EXISTS (
     SELECT FROM moved WHERE (rel = conrelid AND num = ANY (conkey)) OR (rel = confrelid AND num = ANY (confkey)))
-GROUP BY con.oid ORDER BY con.conrelid, conname
+ORDER BY con.conrelid, conname
 """
 _OTHERS = """
 SELECT format('%%s.%%I is used by %%s', rel::regclass, attname, pg_describe_object(classid, objid, objsubid))
