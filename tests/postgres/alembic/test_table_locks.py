@@ -10,7 +10,9 @@ import psycopg
 import pytest
 
 from pulumi_alembic.database.connection import open_session
+from pulumi_alembic.migrate import table_locks
 from pulumi_alembic.policy import Policy
+from pulumi_alembic.sql.lock_plan import LockPlan
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.waiting import Told, blocker, until
 
@@ -148,3 +150,15 @@ def test_a_script_finds_its_own_limits_after_the_locks(two: Target, threads: Thr
         told.wait_for("no lock at attempt 1")
     assert done.result() == TWO
     assert two.query("SELECT * FROM seen") == [("31s", "7s")]
+
+
+def test_locks_that_were_queued_for_leave_the_limits_and_the_children_alone(two: Target) -> None:
+    with open_session(two.url) as owner:
+        owner.execute("CREATE TABLE parent (); CREATE TABLE child () INHERITS (parent)")
+    plan = LockPlan(groups=(("ACCESS EXCLUSIVE", ("app.parent",)),))
+    with blocker(two, "SELECT FROM child"), open_session(two.url) as session:
+        session.execute("SET statement_timeout = '31s'; SET lock_timeout = '7s'")
+        table_locks._drain(plan, session)
+        assert table_locks._within(plan, session, 5.0, "31s")
+        for setting, value in (("statement_timeout", "31s"), ("lock_timeout", "7s")):
+            assert session.execute(f"SHOW {setting}".encode()).fetchone() == (value,)
