@@ -23,6 +23,7 @@ from pulumi_embedded.postgresql.configuration import configuration
 from pulumi_embedded.postgresql.connection import Server, Work
 from pulumi_embedded.postgresql.properties import Change
 from pulumi_embedded.postgresql.provider import KINDS
+from tests.conftest import verifier
 from tests.postgres.plugin.replay import Answer, ask, configured_plugin, plugin
 
 Ask = Callable[[str, dict[str, Any]], Answer]
@@ -105,6 +106,13 @@ def test_cancel_ends_what_runs_and_refuses_what_comes(configured: Ask, database:
         granted = admin.execute("SELECT has_database_privilege(%s, current_database(), 'CREATE')", [role])
         assert granted.fetchone() == (False,)
     assert "the operation was cancelled" in configured("Create", create)["error"]["message"]
+
+
+def test_a_password_that_is_a_verifier_is_stored_as_it_is(configured: Ask, database: Any) -> None:
+    name = f"{database.name}_login"
+    properties = {"name": name, "password": verifier("correct horse"), "login": True}
+    assert "response" in configured("Create", call(ROLE, properties=properties))
+    database.connect(user=name, password="correct horse").close()
 
 
 def test_the_password_that_a_role_gets_is_the_one_given(configured: Ask, database: Any, new_role: Any) -> None:
