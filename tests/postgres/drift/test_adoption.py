@@ -60,7 +60,7 @@ def contents(site: Target) -> list[tuple[object, ...]]:
     return site.query("SELECT ctid::text, xmin::text, users::text FROM users ORDER BY id")
 
 
-@pytest.mark.few(1)
+@pytest.mark.few(THREE)
 @pytest.mark.parametrize("id", list(SQL))
 def test_a_database_at_a_revision_is_taken_for_it(site: Target, adopting: dict[str, Any], id: str) -> None:
     ids = list(SQL)[: list(SQL).index(id) + 1]
@@ -70,8 +70,9 @@ def test_a_database_at_a_revision_is_taken_for_it(site: Target, adopting: dict[s
     stack.up(site.directory, id, **adopting)
     assert stack.outputs["revision"] == id
     assert contents(site) == before
-    found = site.query("SELECT revision, event FROM migrations.ledger WHERE event <> 'snapshot' ORDER BY id")
-    assert found == [(each, "adopted") for each in ids]
+    columns = "revision, event, heads_before, heads_after"
+    found = site.query(f"SELECT {columns} FROM migrations.ledger WHERE event <> 'snapshot' ORDER BY id")
+    assert found == [(each, "adopted", ids[:n][-1:], [each]) for n, each in enumerate(ids)]
     assert not stack.up(site.directory, id, **adopting)
     assert adopting["__rehearse_with"] not in str([stack.inputs, stack.outputs])
 
