@@ -207,6 +207,13 @@ def test_two_heads_and_their_merge_are_one_chain(three: Target) -> None:
     assert records.BY_HAND not in [result for *_, result in told(three)]
 
 
+def test_an_attempt_counts_if_its_revision_was_applied_before_it_only(three: Target) -> None:
+    three.migrate(ONE)
+    with connect(three.url) as connection:
+        ledger.note(connection, Row(Event.INTENT, ledger.Run([], [ONE]), phase=1, statement="a"), Origin())
+        assert [each.statement for each in ledger.attempts(connection)] == ["a"]
+
+
 def test_what_is_done_is_the_one_attempt_that_it_names(three: Target) -> None:
     three.migrate(ONE)
     with connect(three.url) as connection:
