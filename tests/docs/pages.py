@@ -36,6 +36,7 @@ _VARYING = (
     (re.compile(r"\b20\d{6}T\d{6}Z-[0-9a-f]{4}"), "BACKUP"),
     (re.compile(r"\b20\d\d-\d\d-\d\d[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|\+00(?::00)?)?"), "TIME"),
     (re.compile(r"\b20\d{6}(?=_00[4-9])"), "DATE"),
+    (re.compile(r"(?<=\bCreated: )20\d\d-\d\d-\d\d\b"), "DATE"),
     (re.compile(r"\b[0-9a-f]{40}\b"), "COMMIT"),
     (re.compile(r"(?<=\bat )[0-9a-f]{7}\b"), "COMMIT"),
     (re.compile(r"\b(?=[0-9a-f]*[0-9])[0-9a-f]{12}\b"), "REVISION"),
