@@ -114,7 +114,9 @@ class ProgressDisplay(Display):
                 self._diagnostic(Diagnostic(self._stack_urn, Severity.INFO, text, ephemeral=True))
             return None
         row = self._row(view.urn)
-        self._first = self._first or view.urn
+        if view.op is not Op.REFRESH or is_stack(view):
+            # Refreshes run beside each other: which begins first is chance.
+            self._first = self._first or view.urn
         row.shown = row.shown or self._is_worth_a_line(view) or is_stack(view)
         return row
 

@@ -119,3 +119,19 @@ def test_the_steps_are_looked_at_while_the_operation_runs(monkeypatch: pytest.Mo
     with watched(shown):
         assert told.wait(30)
     assert not [thread for thread in threading.enumerate() if thread.name == "slow steps"]
+
+
+@pytest.mark.parametrize("first", [Op.REFRESH, Op.DELETE])
+def test_the_outputs_are_printed_unless_another_resource_was_changed_before_the_stack(first: Op) -> None:
+    printed: list[str] = []
+    shown = display(printed)
+    role, stack = (
+        ResourceState(ROLE, "t:t:Role", custom=True),
+        ResourceState(STACK, "pulumi:pulumi:Stack", custom=False),
+    )
+    shown(StepStarted(StepView(first, ROLE, role, role)))
+    shown(StepStarted(StepView(Op.CREATE, STACK, None, stack)))
+    stack.outputs = {"name": "r"}
+    shown(StepEnded(StepView(Op.CREATE, STACK, None, stack)))
+    shown(Summary({Op.CREATE: 1}))
+    assert any(text.startswith("Outputs:\n") for text in printed) == (first is Op.REFRESH)
