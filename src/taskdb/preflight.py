@@ -135,7 +135,7 @@ def _advice(admin: Admin, reason: str) -> str:
     given = {
         name: f"{command('config set', f'postgresql:{name} {value}')}, or {VARIABLES[name]}" for name, value in MEND
     }
-    # On loopback nobody can listen in.
+    # No other machine can listen in on loopback.
     plain = command("config set", "postgresql:sslmode disable")
     here = f", or do without it on this machine:\n  {plain}" if admin.host in LOOPBACK else ""
     for part, advice in (

@@ -21,7 +21,7 @@ class Turn:
 
     Attributes:
         login: The login, `a` or `b`.
-        use: `exported` or `retired`. The password of a retired login is known to nobody.
+        use: `exported` or `retired`. No one knows the password of a retired login.
         renew: Whether the login is exported from this update on, with a new password.
         keep: Whether its URL is exported now, so that its password must stay.
 

@@ -150,7 +150,7 @@ class _Builder:
             history.manifest.path.parent,
             self.revision,
             f"{COMMAND} {self.revision}",
-            # There is nobody to wait for, and nothing that was there before.
+            # No other session is there to wait for, and nothing existed before.
             Policy(keep_data=False, backfill_in_update=_LONG),
             allow_data_loss=frozenset(history.revisions),
             history=history,

@@ -102,7 +102,7 @@ WITH own AS (
         SELECT name, format('%%s %%s%%s', CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END,
             privilege_type, CASE WHEN is_grantable THEN ' with grant option' END) AS right_
         FROM grants, aclexplode(acl)
-        -- From PostgreSQL 17 on an owner has it, and before nobody.
+        -- From PostgreSQL 17 on an owner has it. Older servers do not know it.
         WHERE privilege_type <> 'MAINTAIN') given GROUP BY name
 )
 SELECT line FROM (SELECT concat_ws('|', kind, name, definition) FROM line) AS all_ (line) ORDER BY line COLLATE "C"

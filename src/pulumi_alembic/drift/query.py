@@ -66,7 +66,7 @@ WITH RECURSIVE part AS (
     SELECT owner, acl, grantee, jsonb_object_agg(privilege_type, is_grantable)
     FROM (SELECT owner, acl, grantee, privilege_type, bool_or(is_grantable) AS is_grantable
         FROM listed, aclexplode(acl)
-        -- From PostgreSQL 17 on an owner has it, and before nobody.
+        -- From PostgreSQL 17 on an owner has it. Older servers do not know it.
         WHERE NOT (privilege_type = 'MAINTAIN' AND grantee = owner)
         GROUP BY 1, 2, 3, 4) AS each
     GROUP BY 1, 2, 3

@@ -68,7 +68,7 @@ class Settings:
     def severity(self, rule: str, situation: int = 0) -> Severity | None:
         """Return the severity of a rule. None if the rule is off.
 
-        A configured severity does not apply to an empty table, where the finding harms nobody.
+        A configured severity does not apply to an empty table, where the finding does no harm.
 
         Args:
             rule: The name.
