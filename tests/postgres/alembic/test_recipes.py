@@ -470,41 +470,54 @@ def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
 @pytest.mark.few("change-type")
 @pytest.mark.parametrize("name", CASES)
 def test_the_next_run_completes_what_a_kill_at_any_statement_interrupts(
-    shop: Target, launcher: Launcher, database: Database, name: str
+    shop: Target,
+    launcher: Launcher,
+    database: Database,
+    record_property: Callable[[str, object], None],
+    name: str,
 ) -> None:
+    """Each kill is followed by a complete run, and that by a kill on the way in the other direction."""
     insert(shop, 5)
     there, ids = rows(shop), recipe(name)
-    server, draw = database.server, random.Random(None if ALL else 7)
-    schemas = {ONE: schema(shop)}
+    server, draw = database.server, random.Random(7)
 
     def run(target: str, port: int = server.port, on_started: Callable[[int], object] = lambda pid: None) -> Ended:
         url = shop.url.replace(f":{server.port}/", f":{port}/")
         return launcher.run(on_started, target=target, may_lose=[], directory=str(shop.directory), url=url)
 
-    for before, after in ((ONE, ids[-1]), (ids[-1], ONE)):
-        with Striker(server.host, server.port) as counted:
-            assert run(after, counted.port).code == 0
-        schemas[after] = schema(shop)
-        numbers = range(1, len(counted.statements) + 1)
-        for number in draw.sample(numbers, min(10, len(numbers)) if ALL else 1):
-            assert run(before).code == 0
-            started = Future[int]()
+    counts, schemas = dict[str, int](), dict[str, tuple[str, ...]]()
+    for target in (ids[-1], ONE):
+        with Striker(server.host, server.port) as undisturbed:
+            assert run(target, undisturbed.port).code == 0
+        counts[target], schemas[target] = len(undisturbed.statements), schema(shop)
 
-            def strike(_: Way, started: Future[int] = started) -> bool:
-                os.kill(started.result(60), signal.SIGKILL)
-                return False
+    def strike(target: str, number: int) -> str:
+        """Kill the run at its statement with this number, and return the statement. Empty if it has fewer."""
+        started = Future[int]()
 
-            def planned(statements: list[str], number: int = number) -> bool:
-                return len(statements) == number
+        def kill(_: Way) -> bool:
+            os.kill(started.result(60), signal.SIGKILL)
+            return False
 
-            with Striker(server.host, server.port, planned, "during", strike) as striker:
-                run(after, striker.port, started.set_result)
-            again = run(after)
-            assert (again.code, schema(shop)) == (0, schemas[after]), f"{number}, {striker.struck}: {again}"
-            if after == ONE:
-                assert rows(shop) == there, f"{number}, {striker.struck}"
+        with Striker(server.host, server.port, lambda asked: len(asked) == number, "during", kill) as striker:
+            killed = run(target, striker.port, started.set_result)
+        assert killed.code == (-signal.SIGKILL if striker.struck else 0), f"{number}, {striker.struck}: {killed}"
+        return striker.struck
+
+    tried = 0
+    for number in range(1, max(counts.values()) + 1) if ALL else [draw.randint(1, min(counts.values()))]:
+        for target in counts:
+            struck = strike(target, number) if number <= counts[target] else ""
+            tried += bool(struck)
+            again = run(target)
+            assert (again.code, schema(shop)) == (0, schemas[target]), f"{number}, {struck}: {again}"
+            if target == ONE:
+                assert rows(shop) == there, f"{number}, {struck}"
             else:
                 run_code(shop, CASES[name].new)
+    record_property("faults tried", tried)
+    record_property("faults survived", tried)
+    assert tried == (sum(counts.values()) if ALL else len(counts))
 
 
 REFUSED = {
