@@ -8,7 +8,7 @@ import shlex
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from click.testing import CliRunner
 from sqlalchemy.dialects import postgresql
 
 from pulumi_alembic.commands.cli import group
+from pulumi_alembic.database.connection import Connection
 from pulumi_alembic.database.fingerprint import read_lines
 from pulumi_alembic.migrate.alembic_run import enter
 from pulumi_alembic.migrate.backfills.work import work
@@ -588,6 +589,33 @@ def test_a_value_waits_for_a_new_row_that_reads_it(shop: Target) -> None:
         session.commit()
         other.execute("UPDATE people SET email = 'c' WHERE id = 2")
         assert other.execute("SELECT email FROM profiles WHERE owner = 2").fetchall() == [("c",)]
+
+
+def test_two_versions_that_write_a_moved_value_at_one_moment_end_with_equal_values(shop: Target) -> None:
+    """The documented deadlock: each locks the row of its own table before the trigger locks the other one."""
+    insert(shop, 1)
+    ids = recipe("move-column")
+    assert "(SQLSTATE 40P01)" in next(shop.directory.rglob(f"{ids[0]}*.py")).read_text()
+    shop.migrate(ids[0])
+
+    def write(session: Connection, statement: str) -> str:
+        try:
+            session.execute(statement.encode())
+        except psycopg.errors.DeadlockDetected:
+            session.rollback()
+            return ""
+        session.commit()
+        return statement[-3:]
+
+    with ThreadPoolExecutor() as pool, connect(shop.url) as old, connect(shop.url) as new:
+        new.execute("SELECT FROM profiles FOR UPDATE")
+        first = pool.submit(write, old, "UPDATE people SET email = 'a'")
+        waits = f"SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pid = {old.info.backend_pid})"
+        until(lambda: shop.query(waits) == [(True,)])
+        written = [write(new, "UPDATE profiles SET email = 'b'"), first.result(60)]
+    [(value, other)] = shop.query("SELECT p.email, q.email FROM people p, profiles q")
+    assert value == other
+    assert sorted(written) == ["", f"'{value}'"]
 
 
 @pytest.mark.few("change-type of a key", "move-column", "rename-table")

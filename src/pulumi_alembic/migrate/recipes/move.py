@@ -90,7 +90,9 @@ class _Move:
         return Draft(
             f"add {column.name} to {target.name}",
             f"Triggers keep the values in both tables equal, and a backfill sets the old rows. Once it is verified,\n"
-            f"deploy code that uses {target.name}. Code of both versions runs until the contract.",
+            f"deploy code that uses {target.name}. Code of both versions runs until the contract.\n\n"
+            "If both versions write the value of one row at the same moment, one of them can get a deadlock error\n"
+            "(SQLSTATE 40P01), and succeeds when it tries again.",
             (
                 execute(f"ALTER TABLE {target.sql} ADD COLUMN {column.definition}"),
                 *([execute(f"{alter} DROP NOT NULL")] if column.required else ()),
