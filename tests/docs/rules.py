@@ -102,6 +102,11 @@ EXAMPLES: Mapping[str, Example] = {
         'batched_update("tasks", "rank = 0", where="rank IS NULL")',
         "`batched_update` is imported by `from pulumi_alembic import batched_update`.",
     ),
+    "endless-backfill": Example(
+        'backfill("scores", set="rank = 0", where="earned_on IS NULL")',
+        'backfill("scores", set="rank = 0", where="rank IS NULL")',
+        "`backfill` is imported by `from pulumi_alembic import backfill`. A table with a trigger is not judged.",
+    ),
     "unbatched-delete": _sql("DELETE FROM events", "DELETE FROM events WHERE at < '2020-01-01'"),
     "truncate": Example(
         _execute("TRUNCATE events"), words="No statement empties a table without its lock. Wait until nobody uses it."

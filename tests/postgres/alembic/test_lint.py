@@ -90,6 +90,7 @@ CASES = [
     Case("adding-required-field", 'ALTER TABLE "Odd ""One" ADD COLUMN "order" text NOT NULL'),
     Case("constraint-missing-not-valid", "ALTER TABLE t ADD CONSTRAINT colon CHECK (b <> '\\:x % ''y''')"),
     Case("unbatched-delete", "DELETE FROM t", runs=False),
+    Case("endless-backfill", "UPDATE t SET a = 1 WHERE b = 'x' /* backfill */", runs=False),
     Case("truncate", "TRUNCATE t, child", runs=False),
     Case("vacuum-full", "VACUUM FULL t", outside=True),
     Case("cluster", "CLUSTER t USING t_a"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pulumi_alembic.output.redact import redact
 from pulumi_alembic.output.wording import few
-from pulumi_alembic.review.lint import installed, practice
+from pulumi_alembic.review.lint import installed, practice, rows
 from pulumi_alembic.review.lint.context import Draft, LintContext
 from pulumi_alembic.review.lint.custom import LintStatement
 from pulumi_alembic.review.lint.exceptions import LintException, LintExceptions, in_sql
@@ -28,6 +28,7 @@ from pulumi_alembic.scripts.revision import CONTRACT, EXPAND
 from pulumi_alembic.sql.catalog import Catalog, Measure
 from pulumi_alembic.sql.effects import play
 from pulumi_alembic.sql.locks import Effects
+from pulumi_alembic.sql.outside_transaction import backfilled
 from pulumi_alembic.sql.parser import ParseError, parse, split
 
 if TYPE_CHECKING:
@@ -228,6 +229,8 @@ class RevisionLint:
         except ParseError as error:
             return [Draft("syntax-error", f"PostgreSQL 18's parser refuses it, {error.args[0]}")]
         drafts = [draft for statement in statements for draft in check(context, statement)]
+        if backfilled(sql):
+            drafts += rows.endless(context, statements[0])
         if installed.installed():
             # The code of another distribution can change its trees, so it gets its own.
             own = parse(sql)

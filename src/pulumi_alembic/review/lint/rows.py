@@ -8,10 +8,11 @@ from typing import Any
 
 from pulumi_alembic.review.lint.advice import allow, batched, written
 from pulumi_alembic.review.lint.context import Draft, LintContext
+from pulumi_alembic.sql.catalog import quoted
 from pulumi_alembic.sql.effects.queries import CatalogAfter
-from pulumi_alembic.sql.parser import printed
+from pulumi_alembic.sql.parser import nodes, printed
 
-__all__ = ["delete", "destroyed", "truncate", "update"]
+__all__ = ["delete", "destroyed", "endless", "truncate", "update"]
 
 _TOLD = {"truncate", "unbatched-delete", "unbatched-update"}
 _GONE = re.compile(r"(?P<kind>table|materialized view|column|values of|some values of|rows of) (?P<name>.+)")
@@ -44,6 +45,30 @@ def truncate(context: LintContext, node: Any) -> Iterator[Draft]:
     tables = tuple(context.effects.rewrites)
     advice = "only a backup restores the rows"
     yield Draft("truncate", f"empties {', '.join(tables)}", tables, allow("truncate", advice))
+
+
+def endless(context: LintContext, node: Any) -> Iterator[Draft]:
+    """Check the statement of a backfill: whether nothing that it assigns can make its condition false.
+
+    Only a condition of comparisons is judged. A trigger, a rule or a generated column can make one false too, and so
+    can time.
+    """
+    table = CatalogAfter(context.catalog).name(node.relation)
+    relation = context.catalog.relations.get(table)
+    if relation is None or relation.assumed or any(nodes(node.whereClause, "SubLink", "FuncCall", "SQLValueFunction")):
+        return
+    parts = [relation, *(context.catalog.relations[part] for part in context.catalog.descendants(table))]
+    if any(part.triggers or part.rules for part in parts):
+        return
+    mentioned = {str(reference.fields[-1].sval) for reference in nodes(node.whereClause, "ColumnRef")}
+    assigned = [str(target.name) for target in node.targetList]
+    # A generated column has a default in the catalog. A name that is no column can mean the whole row.
+    plain = {name for name, column in relation.columns.items() if not column.default}
+    if mentioned <= plain - {*assigned}:
+        instead = f'backfill(…, where="{quoted(assigned[0])} IS NULL")'
+        yield Draft(
+            "endless-backfill", f"the condition of the backfill of {table} uses no column that it sets", (), instead
+        )
 
 
 def destroyed(context: LintContext, told: set[str]) -> Iterator[Draft]:

@@ -89,6 +89,7 @@ _ALL = (
     _always("index-if-not-exists", _W, "an index that an interrupted build left invalid is taken for the one wanted"),
     _always("prefer-jsonb", _W, "json has no equality, no index, and is parsed again at each use"),
     _always("grant-to-public", _W, "every role of the server gets it, also future ones"),
+    _always("endless-backfill", _E, "a row that is set still matches, so the backfill would not end"),
     _always("syntax-error", _E, "the server will refuse it, and the revision with it"),
     _always("security-definer-search-path", _E, "its caller's search_path decides which objects it finds"),
     _squawk("ban-char-field", _W, "char(n) pads with spaces that comparisons ignore"),

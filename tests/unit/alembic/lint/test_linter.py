@@ -307,6 +307,50 @@ def test_one_problem_is_one_finding(project: Path) -> None:
         assert rules(project) == expected, sql
 
 
+ENDLESS = """
+CREATE TABLE t (id bigint PRIMARY KEY, n int, b text, "B b" text, size int GENERATED ALWAYS AS (length(b)) STORED);
+CREATE TABLE watched (id bigint PRIMARY KEY, n int, b text);
+CREATE TRIGGER f BEFORE UPDATE ON watched FOR EACH ROW EXECUTE FUNCTION f();
+CREATE TABLE parts (id bigint, b text) PARTITION BY RANGE (id);
+CREATE TABLE part PARTITION OF parts DEFAULT;
+CREATE TRIGGER f BEFORE UPDATE ON part FOR EACH ROW EXECUTE FUNCTION f()
+"""
+
+
+@pytest.mark.parametrize(
+    ("table", "set", "where", "ends"),
+    [
+        ("t", "n = 1", "n IS NULL", True),
+        ("t", "(n, b) = (1, 'x')", "b IS DISTINCT FROM 'x'", True),
+        ("t", "n = 1", "true", False),
+        ("t", "n = 1", "id > 0 AND t.b = 'n'", False),
+        ("app.t", '"B b" = b', "n IS NULL", False),
+        ("t", '"B b" = b', 'id > 0 AND "B b" IS NULL', True),
+        ("t", "b = 'x'", "size <> 1", True),
+        ("t", "n = 1", "t IS DISTINCT FROM NULL", True),
+        ("t", "n = 1", "ctid = '(0,1)'", True),
+        ("t", "n = 1", "f(id) > 0", True),
+        ("t", "n = 1", "EXISTS (SELECT FROM t x WHERE x.n IS NULL)", True),
+        ("watched", "n = 1", "b IS NULL", True),
+        ("parts", "id = id", "b IS NULL", True),
+        ("unknown", "n = 1", "b IS NULL", True),
+    ],
+)
+def test_a_backfill_whose_condition_uses_no_column_that_it_sets_is_refused(
+    project: Path, table: str, set: str, where: str, ends: bool
+) -> None:
+    there = after(ENDLESS, Catalog(search_path=("app",)))
+    write(project, f"from pulumi_alembic import backfill; backfill({table!r}, set={set!r}, where={where!r})")
+    assert ("endless-backfill" not in rules(project, there=there)) == ends
+
+
+def test_a_batched_update_ends_whatever_its_condition(project: Path) -> None:
+    there = after(ENDLESS, Catalog(search_path=("app",)))
+    line = "from pulumi_alembic import batched_update; batched_update('t', 'n = 1', where='id > 0')"
+    write(project, line, doc="m\n\nWhy.")
+    assert rules(project, there=there) == []
+
+
 def test_a_plain_and_careful_revision_has_no_finding(project: Path) -> None:
     lines = [
         "CREATE TABLE u (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, at timestamptz, data jsonb)",
