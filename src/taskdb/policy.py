@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 
 from pulumi_alembic.errors import PolicyError
-from pulumi_alembic.policy import DURATIONS, Policy
+from pulumi_alembic.policy import DURATIONS, Policy, rate_text
 
 __all__ = ["POLICY_KEYS", "example_of", "policy_of"]
 
@@ -26,9 +26,14 @@ def policy_of(configuration: Mapping[str, object]) -> Policy:
 
 
 def example_of(error: str) -> str:
-    """Return the key at the beginning of an error of `policy_of`, with its default value as an example."""
+    """Return the key at the beginning of an error of `policy_of`, with its default value as an example.
+
+    A setting without a limit by default gets another value.
+    """
     name = next(key.removeprefix(_PREFIX) for key in sorted(POLICY_KEYS) if error.startswith(key))
     value = getattr(Policy, name)
+    if name == "max_wal_rate":
+        return f"{_PREFIX}{name} {rate_text(20 << 20)}"
     if name not in DURATIONS:
         return f"{_PREFIX}{name} {str(value).lower()}"
     return f"{_PREFIX}{name} {value:g}s" if value >= 1 else f"{_PREFIX}{name} {value * 1000:g}ms"

@@ -137,6 +137,12 @@ VALUES: Mapping[str, tuple[str, str, str]] = {
         "How far a replica is allowed to be behind, for `preflight`, batched updates and backfills.",
         "migrations.md#locks-and-waiting",
     ),
+    "taskdb:max_wal_rate": (
+        "no limit",
+        "The WAL that the server is allowed to write per second, such as `20MB/s`. Batched updates and backfills pause "
+        "above it.",
+        "backfills.md#go-on-outside-of-any-deployment",
+    ),
     "taskdb:min_free_connections": (
         "`3`",
         "For `preflight`: the connections that are left.",

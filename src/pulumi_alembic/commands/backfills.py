@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from pulumi_alembic.commands.formats import print_document
 from pulumi_alembic.commands.project import database_and_policy, database_url
 from pulumi_alembic.errors import BackfillError
 from pulumi_alembic.output.wording import table
+from pulumi_alembic.policy import parse_rate
 
 if TYPE_CHECKING:
     from pulumi_alembic.migrate.backfills.store import Backfill, State
@@ -28,6 +30,8 @@ def _run(options: Options, directory: Path) -> int:
     from pulumi_alembic.scripts.origin import Origin
 
     url, policy = database_and_policy(directory)
+    if options.max_wal_rate is not None:
+        policy = replace(policy, max_wal_rate=parse_rate("--max-wal-rate", options.max_wal_rate))
     if not options.ids and not _read(url):
         print(_NONE)
         return 0
@@ -132,6 +136,10 @@ GROUP = click.Group(
                 type=click.IntRange(1, 8),
                 default=1,
                 show_default=True,
+            ),
+            option(
+                "--max-wal-rate",
+                "Pause while the server writes more WAL per second, such as 20MB/s. Default: the stack's setting.",
             ),
             flag("--full-speed", "Do not rest after each batch. Readers and writers wait longer."),
         ),

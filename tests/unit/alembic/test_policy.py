@@ -48,6 +48,11 @@ def test_a_duration_is_a_number_with_its_unit(text: str, seconds: float) -> None
             {"max_replica_lag": "never"},
             "max_replica_lag must be a number with its unit (such as 200ms, 5s, 2min or 1h), not 'never'",
         ),
+        (
+            {"max_wal_rate": "20 mb"},
+            "max_wal_rate must be a whole number with its unit (such as 500kB/s or 20MB/s), not '20 mb'",
+        ),
+        ({"max_wal_rate": "0MB/s"}, "max_wal_rate must be a whole number with its unit"),
         ({"lock_time": "1s"}, "there is no setting lock_time; there are: lock_timeout, lock_deadline"),
     ],
 )
@@ -64,6 +69,11 @@ def test_a_policy_made_in_python_is_checked_alike(name: str, value: float) -> No
         Policy(**{name: value})  # type: ignore[arg-type]
 
 
+def test_a_rate_made_in_python_is_checked_alike() -> None:
+    with pytest.raises(PolicyError, match="max_wal_rate must be a whole number of bytes from 0, not -1"):
+        Policy(max_wal_rate=-1)
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -72,6 +82,10 @@ def test_a_policy_made_in_python_is_checked_alike(name: str, value: float) -> No
         {"lock_deadline": "90s", "preflight": "true", "min_free_connections": "7"},
         {"keep_data": "false"},
         {"lock_wait_max": "100ms"},
+        {"max_wal_rate": "1000B/s"},
+        {"max_wal_rate": "1536kB/s"},
+        {"max_wal_rate": "20MB/s"},
+        {"max_wal_rate": "3GB/s"},
     ],
 )
 def test_its_settings_make_the_same_policy_again(settings: dict[str, str]) -> None:

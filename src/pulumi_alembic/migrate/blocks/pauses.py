@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pulumi_alembic.database.sessions import in_full
+from pulumi_alembic.policy import rate_text
 
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
@@ -27,6 +28,9 @@ _LAG = f"""{MARK}
 SELECT application_name, extract(epoch FROM replay_lag)::float FROM pg_stat_replication
 ORDER BY 2 DESC NULLS LAST LIMIT 1
 """  # noqa: S608 - no value is put into it
+
+# Batches commit asynchronously: the server writes their WAL to disk a moment later.
+_WAL = f"{MARK} SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint"
 
 # Of the table, or of its partition with the most: dead rows, those at which autovacuum begins, and the last vacuum.
 _DEAD = f"""{MARK}
@@ -59,7 +63,7 @@ class Pauses:
     Attributes:
         connection: the session of the walk, in autocommit mode.
         table: as SQL.
-        policy: its `max_replica_lag` limits the replicas.
+        policy: its `max_replica_lag` limits the replicas, its `max_wal_rate` what the server writes.
         tell: gets the reason of each pause.
         for_vacuum: whether it waits for autovacuum too.
 
@@ -75,6 +79,11 @@ class Pauses:
     _vacuumed: str | None = ""
     _left: float = 0.0
     """The dead rows that the last vacuum left, because a transaction can still see them. No pause is for them."""
+    _wal: tuple[float, int] | None = field(init=False)
+    """The time of the last look without a pause, and the server's position in the WAL then."""
+
+    def __post_init__(self) -> None:
+        self._wal = self._position()
 
     def wait(self, goes_on: Callable[[], bool]) -> None:
         """Return when nothing is a reason to wait any longer, or `goes_on` returns False."""
@@ -84,6 +93,7 @@ class Pauses:
             self.tell(f"{self.table}: {reason}")
             time.sleep(LOOK)
         self._looked = time.monotonic()
+        self._wal = self._position()
 
     def met(self, text: str) -> None:
         """Report that a batch met another session, unless that was reported just now."""
@@ -96,6 +106,7 @@ class Pauses:
             replica = self.connection.execute(_LAG.encode()).fetchone()
         if replica and replica[1] is not None and replica[1] > self.policy.max_replica_lag:
             yield f"waiting for the replica {replica[0]}, {replica[1]:.0f} s behind"
+        yield from self._too_much_wal()
         row = self.connection.execute(_DEAD.encode(), {"table": self.table}).fetchone() if self.for_vacuum else None
         if row is None:
             return
@@ -105,3 +116,20 @@ class Pauses:
         self._vacuumed = vacuumed
         if dead - self._left > _BEHIND * begins:
             yield f"waiting for autovacuum: {dead:,} dead rows, of {begins:,.0f} at which it begins"
+
+    def _too_much_wal(self) -> Iterator[str]:
+        """Compare the WAL since the last look with the limit. It includes the time of a pause, so that a pause ends."""
+        limit, now = self.policy.max_wal_rate, self._position()
+        if now is None or self._wal is None:
+            return
+        rate = (now[1] - self._wal[1]) / (now[0] - self._wal[0])
+        if rate > limit:
+            written = f"{rate / 1024:,.0f} kB of WAL per second"
+            yield f"waiting, because the server wrote {written} (limit {rate_text(limit)})"
+
+    def _position(self) -> tuple[float, int] | None:
+        """Return the time, and the server's position in the WAL in bytes. None without a limit."""
+        if not self.policy.max_wal_rate:
+            return None
+        [(position,)] = self.connection.execute(_WAL.encode()).fetchall()
+        return time.monotonic(), position

@@ -200,7 +200,7 @@ class Walk:
 
         Args:
             intent: the id of the ledger row of the update.
-            policy: its `lock_deadline` limits locked rows, its `max_replica_lag` the replicas.
+            policy: its `lock_deadline` limits locked rows, `max_replica_lag` the replicas, and `max_wal_rate` the WAL.
             tell: gets progress.
             goes_on: called between two batches. False ends the walk early.
 
@@ -217,9 +217,9 @@ class Walk:
             while final is not None and (ahead := self._ahead(position, final, pace)):
                 if self._batch(intent, position, *ahead, pace=pace, pauses=pauses):
                     position = ahead[1]
+                pauses.wait(goes_on)
                 if not goes_on():
                     return
-                pauses.wait(goes_on)
             if final is not None and position != final:
                 self._reach(intent, final)
 
