@@ -15,7 +15,7 @@ from pulumi_alembic.commands.command import AS_JSON, Options, argument, command,
 from pulumi_alembic.commands.formats import print_document
 from pulumi_alembic.commands.project import database_url
 from pulumi_alembic.errors import KeptError
-from pulumi_alembic.output.wording import table
+from pulumi_alembic.output.wording import lasted, table
 from pulumi_alembic.scripts.plan import Direction
 
 if TYPE_CHECKING:
@@ -75,11 +75,7 @@ def _why(entry: Entry) -> str:
 
 
 def _age_of(entry: Entry) -> str:
-    seconds = (datetime.now(UTC) - datetime.fromisoformat(entry.when)).total_seconds()
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds // size:.0f} {unit}"
-    return f"{max(seconds, 0):.0f} s"
+    return lasted((datetime.now(UTC) - datetime.fromisoformat(entry.when)).total_seconds())
 
 
 def _prune(options: Options, directory: Path) -> None:

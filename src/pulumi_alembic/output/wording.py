@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-__all__ = ["counted", "few", "first", "nearby", "plural", "rest", "table"]
+__all__ = ["counted", "few", "first", "lasted", "nearby", "plural", "rest", "table"]
 
 
 def nearby(path: Path | str) -> Path:
@@ -22,6 +22,14 @@ def plural(number: int | None, word: str) -> str:
 def counted(number: int, word: str) -> str:
     """Return `1 revision`, `2,000 revisions`."""
     return f"{number:,} {plural(number, word)}"
+
+
+def lasted(seconds: float) -> str:
+    """Return `12 s`, `5 min`, `20 h` or `3 d`, rounded down."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
 
 
 def few(names: Sequence[str], shown: int) -> str:

@@ -268,6 +268,7 @@ def _revisions(
         about = (step.id, step.message, f"{step.folder.name}/{step.file}", step.checksum, plan.direction)
         findings = lint.whole(does.statements, does.runs_python, linted.of_plan(step, catalog))
         more: dict[str, Any] = {"from_ledger": step.is_stored, "proven_by": linted.proven_by(step)}
+        more["waited"] = linted.waited(step)
         if plan.direction is Direction.UPGRADE:
             more |= {"phase": step.phase if step.phase == CONTRACT else "", "breaks": tuple(map(redact, lint.breaks))}
         reviews.append(RevisionReview(*about, does.runs_python, tuple(statements), findings, **more))

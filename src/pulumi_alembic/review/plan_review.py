@@ -164,6 +164,7 @@ class RevisionReview:
         phase: Empty for an expand revision.
         breaks: What code of the previous version cannot do afterwards, as far as the statements show.
         unmet: The messages of its assertions that are false already.
+        waited: How long the upstream stack waited with the contract after the expand before it. Empty if not known.
 
     """
 
@@ -184,6 +185,7 @@ class RevisionReview:
     phase: str = ""
     breaks: tuple[str, ...] = ()
     unmet: tuple[str, ...] = ()
+    waited: str = ""
 
     @property
     def sends(self) -> tuple[StatementReview, ...]:

@@ -81,9 +81,10 @@ def statements(review: PlanReview) -> dict[str, list[str]]:
 def _revision(revision: RevisionReview) -> Iterator[str]:
     origin = ", from the ledger" if revision.from_ledger else ""
     proven = f", proven by {revision.proven_by}" if revision.proven_by else ""
+    waited = f", {revision.waited} after the expand" if revision.waited else ""
     arrow = _ARROWS[Direction(revision.direction)]
     phase = f", {revision.phase}" if revision.phase else ""
-    yield f"{arrow} {revision.id} {revision.message} ({_size(revision)}{phase}{origin}{proven})"
+    yield f"{arrow} {revision.id} {revision.message} ({_size(revision)}{phase}{origin}{proven}{waited})"
     seen = revision.rehearsed
     effects = _together([statement.does for statement in revision.sends])
     for label, text in [

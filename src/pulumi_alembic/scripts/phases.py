@@ -32,6 +32,7 @@ __all__ = [
     "hold",
     "parse",
     "phase_of",
+    "windows",
 ]
 
 BREAKS, NEEDLESS, BEHIND = "breaks-running-code", "needless-contract", "expand-behind-contract"
@@ -155,6 +156,20 @@ def awaited(plan: Plan, history: History) -> set[str]:
     """Return the newest expands before the plan's contracts. The time since they were applied decides what is due."""
     contracts = [step for step in plan.steps if step.phase == CONTRACT]
     return {expand for step in contracts for expand in _newest_expands(step, history)}
+
+
+def windows(history: History, applied: Applied, contracts: Iterable[str]) -> dict[str, int]:
+    """Return the seconds between each of these contracts and the newest expand before it.
+
+    A contract is left out if a run applied only one of them here.
+    """
+    found = {}
+    for contract in contracts:
+        times = [applied.at.get(id) for id in (contract, *_newest_expands(history.revisions[contract], history))]
+        if len(times) > 1 and all(times):
+            at, *expands = [time for time in times if time]
+            found[contract] = max(0, int((at - max(expands)).total_seconds()))
+    return found
 
 
 def hold(plan: Plan, history: History, contracts: Contracts, applied: Applied) -> Plan:

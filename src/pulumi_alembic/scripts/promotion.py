@@ -33,6 +33,9 @@ _OTHER_KEY = "this stack's passphrase does not open its output `proof`: one pass
 
 _HEAD = re.compile(r"v1 postgresql=(\d+)")
 _WORD = re.compile(r"([^\s=]+)=([A-Za-z0-9_-]{22})(\+?)")
+_WINDOW = re.compile(r"window@(.+)")
+"""How long a contract waited, in seconds with leading zeros. Versions that do not know it take it for a revision's
+digest, and no id has an `@`."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,14 @@ class Proof:
         server: the major version.
         digests: by revision id, as `trust.digest` returns them.
         back: revisions whose downgrade was rehearsed there before they ran.
+        windows: by contract, the seconds between the newest expand before it and the contract, if both ran there.
 
     """
 
     server: int
     digests: Mapping[str, str] = field(default_factory=dict)
     back: frozenset[str] = frozenset()
+    windows: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, server: int, applied: Iterable[Revision], back: Mapping[str, str]) -> Self:
@@ -66,17 +71,25 @@ class Proof:
         server, pairs = _HEAD.fullmatch(head), [_WORD.fullmatch(word) for word in words]
         if server is None or not all(pairs):
             raise PolicyError("its output `proof` is not one that an update of it wrote")
-        entries = [pair for pair in pairs if pair]
-        back = frozenset(pair[1] for pair in entries if pair[3])
-        return cls(int(server[1]), {pair[1]: pair[2] for pair in entries}, back)
+        entries, windows = dict[str, str](), dict[str, int]()
+        for pair in filter(None, pairs):
+            window = _WINDOW.fullmatch(pair[1])
+            if window is None:
+                entries[pair[1]] = pair[2]
+            elif pair[2].isdecimal():
+                windows[window[1]] = int(pair[2])
+        back = frozenset(pair[1] for pair in pairs if pair and pair[3])
+        return cls(int(server[1]), entries, back, windows)
 
     def __str__(self) -> str:
         words = (f"{id}={self.digests[id]}{'+' * (id in self.back)}" for id in sorted(self.digests))
-        return " ".join([f"v1 postgresql={self.server}", *words])
+        windows = (f"window@{id}={self.windows[id]:022}" for id in sorted(self.windows))
+        return " ".join([f"v1 postgresql={self.server}", *words, *windows])
 
     def only(self, ids: Collection[str]) -> Proof:
         """Return the record of only these revisions."""
-        return replace(self, digests={id: value for id, value in self.digests.items() if id in ids})
+        digests = {id: value for id, value in self.digests.items() if id in ids}
+        return replace(self, digests=digests, windows={id: self.windows[id] for id in self.windows if id in ids})
 
     def without(self, ids: Collection[str]) -> Proof:
         """Return the record of all but these revisions."""

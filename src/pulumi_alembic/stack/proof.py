@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pulumi_alembic.database.connection import connect
 from pulumi_alembic.errors import MigrationError
+from pulumi_alembic.ledger import contract_policy
 from pulumi_alembic.migrate import planner
 from pulumi_alembic.review.plan_review import RESTORES, PlanReview
-from pulumi_alembic.scripts import trust
+from pulumi_alembic.scripts import phases, trust
 from pulumi_alembic.scripts.plan import Direction, Plan
 from pulumi_alembic.scripts.promotion import Lower, Proof
+from pulumi_alembic.scripts.revision import CONTRACT
 from pulumi_alembic.stack.properties import Properties, Wire
 
 if TYPE_CHECKING:
     from pulumi_alembic.migrate.job import Job
     from pulumi_alembic.migrate.planner import PlanContext
+    from pulumi_alembic.scripts.history import History
 
-__all__ = ["at", "properties", "unproven", "without"]
+__all__ = ["at", "properties", "unproven", "with_windows", "without"]
 
 
 def properties(olds: Properties, context: PlanContext, review: PlanReview | None, lower: Lower | None) -> Wire:
@@ -51,7 +56,23 @@ def at(job: Job, props: Properties) -> str:
         context = planner.read_plan_context(job)
     except MigrationError:
         return ""
-    return Properties(properties(props, context, None, None)).proves
+    return with_windows(Properties(properties(props, context, None, None)).proves, job)
+
+
+def with_windows(text: str, job: Job) -> str:
+    """Return the promotion record with how long each contract waited in this database after the expand before it."""
+    history = job.read_history()
+    proof = Proof.parse(text) if text else None
+    contracts = [id for id in proof.digests if _is_contract(id, history)] if proof else []
+    if not proof or not contracts:
+        return text
+    with connect(job.url) as connection:
+        applied = contract_policy.applied(connection, history.revisions.keys())
+    return str(replace(proof, windows=phases.windows(history, applied, contracts)))
+
+
+def _is_contract(id: str, history: History) -> bool:
+    return id in history.revisions and phases.phase_of(history.revisions[id]) == CONTRACT
 
 
 def unproven(olds: Properties, context: PlanContext, lower: Lower | None) -> list[str]:

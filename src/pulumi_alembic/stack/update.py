@@ -56,6 +56,7 @@ def migrate(olds: Properties, news: Properties) -> Wire:
     with connect(news.url or "") as connection:
         contract_policy.write(connection, gate.job.contracts.to_store if gate.job.contracts else "")
         connection.commit()
+    outputs |= {Properties.proof: proof.with_windows(news.proves, gate.job)}
     return outputs | {Properties.revision: revision, Properties.schema_fingerprint: gate.baseline.fingerprint}
 
 

@@ -1,6 +1,7 @@
 """A stack applies the revisions that its upstream stack proves, and says for the others what is missing."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,8 @@ from pulumi_alembic.database.pg_programs import find_client
 from pulumi_alembic.errors import LintError
 from pulumi_alembic.ledger import records
 from pulumi_alembic.review.plan_review import PlanReview
+from pulumi_alembic.review.plan_text import summary
+from pulumi_alembic.review.report import comment, judge, of_review
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.promotion import UNSEALED, VARIABLE, Proof
 from pulumi_alembic.stack.log import Log
@@ -21,6 +24,7 @@ from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect
 from tests.postgres.alembic.stack import PROVIDER, Refused, Stack
+from tests.postgres.alembic.test_contracts import applied_earlier, contract
 
 ONE, TWO, THREE = (f"20250101_00{number}" for number in (1, 2, 3))
 
@@ -126,6 +130,39 @@ def test_what_is_not_proven_does_not_run(
     assert f"for this update only: {VARIABLE}='why it cannot wait' pulumi up --stack dev" in str(refused.value)
     with connect(upper.url) as connection:
         assert connection.execute("SELECT to_regclass('app.t1')").fetchone() == (None,)
+
+
+def test_the_report_says_how_long_the_upstream_stack_waited_with_a_contract(
+    empty_target: Target, upper: Stack, admin: str
+) -> None:
+    empty_target.write(ONE, None, "op.execute('CREATE TABLE t1 (a int)')", "op.execute('DROP TABLE t1')")
+    empty_target.write(TWO, ONE, "op.execute('ALTER TABLE t1 ADD b int')", "op.execute('ALTER TABLE t1 DROP b')")
+    drop, add = "op.execute('ALTER TABLE t1 DROP a')", "op.execute('ALTER TABLE t1 ADD a int')"
+    contract(empty_target, THREE, TWO, drop, add)
+    History.load(empty_target.directory).write_manifest()
+    stack = Stack(empty_target.url)
+    rehearsed = {"__applying": True, "__rehearse_with": admin}
+    stack.up(empty_target.directory, THREE, contract="12h", **rehearsed)
+    assert Proof.parse(stack.outputs["proof"]).windows == {}
+    applied_earlier(empty_target, TWO, 20)
+    stack.up(empty_target.directory, THREE, contract="12h", **rehearsed)
+    record = stack.outputs["proof"]
+    [(id, seconds)] = Proof.parse(record).windows.items()
+    assert (id, seconds // 3600) == (THREE, 20)
+    # A version that does not know the mark reads it as the digest of one more revision.
+    assert re.fullmatch(r"v1 postgresql=\d+( [^\s=]+=[A-Za-z0-9_-]{22}\+?){4}", record)
+    stack.outputs.pop("proof")
+    stack.refresh()
+    assert stack.outputs["proof"] == record
+
+    lower = of(record)
+    review = PlanReview.from_json(json.loads(upper.preview(empty_target.directory, THREE, **lower)["__plan"]))
+    assert [revision.waited for revision in review.revisions] == ["", "", "20 h"]
+    assert any("contract, proven by staging, 20 h after the expand)" in line for line in summary(review))
+    preview = of_review(review)
+    assert "proven by the stack `staging`, which ran it 20 h after the expand before it" in comment(
+        preview, judge(preview)
+    )
 
 
 def test_another_script_of_a_proven_id_does_not_run(two: Target, upper: Stack, admin: str) -> None:

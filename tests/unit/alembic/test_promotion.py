@@ -1,5 +1,6 @@
 """A promotion record says what was applied for a revision. Without a complete record the revision does not run."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,9 @@ def test_a_proof_is_read_as_it_was_written(scripts: list[Revision]) -> None:
     proof = Proof.of(15, scripts, {ONE: digest(scripts[0].checksum)})
     assert Proof.parse(str(proof)) == proof and proof.back == {ONE}
     assert Proof.parse(str(Proof(16))) == Proof(16)
+    waited = replace(proof, windows={TWO: 90_000})
+    assert Proof.parse(str(waited)) == waited
+    assert waited.only([TWO]).windows == {TWO: 90_000} and waited.without([TWO]).windows == {}
     assert proof.only([TWO]).digests.keys() == {TWO} and proof.without([TWO]).digests.keys() == {ONE}
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from pulumi_alembic.output.wording import lasted
 from pulumi_alembic.review.lint.context import Draft
 from pulumi_alembic.review.lint.linter import Linter, RevisionLint
 from pulumi_alembic.review.lint.models import differences
@@ -84,6 +85,12 @@ class PlanLint:
         lower = self.linter.settings.lower
         upgrade = self.plan.direction is Direction.UPGRADE
         return lower.stack if upgrade and lower and not lower.lacks(step, self.server) else ""
+
+    def waited(self, step: Revision) -> str:
+        """Return how long the contract waited on the stack that proves it. Empty if that is not known."""
+        lower = self.linter.settings.lower
+        window = lower.proof.windows.get(step.id) if lower and lower.proof and self.proven_by(step) else None
+        return "" if window is None else lasted(window)
 
     def of_plan(self, step: Revision, catalog: Catalog | None) -> list[Draft]:
         """Return drafts about the plan that belong to this revision. `catalog` is the catalog after it."""

@@ -81,6 +81,8 @@ def _revision(revision: RevisionReview, page: Page, *, opened: bool) -> str:
         return f"- {line}{_summed(revision, page)}"
     origin = ", from the ledger: the scripts here lack it" if revision.from_ledger else ""
     proven = f", proven by the stack {page.code(revision.proven_by)}" if revision.proven_by else ""
+    if revision.waited:
+        proven += f", which ran it {page.plain(revision.waited)} after the expand before it"
     blocks = [f"{line}<br>{page.code(revision.file)}{origin}{proven}"]
     if revision.runs_python:
         unknown = ", so its SQL is not known before the update" if facts.is_opaque(revision) else ""
