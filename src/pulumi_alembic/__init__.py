@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pulumi_alembic.resource import Migrations, proof_of
     from pulumi_alembic.review.lint.custom import LINT_API, LintFinding, LintRule, LintStatement
     from pulumi_alembic.stack.arguments import Approval, Backup, Commands, Contract, Drift, PromoteFrom
-    from pulumi_alembic.stack.databases import Query
+    from pulumi_alembic.stack.databases import Query, Schemas
 
 __all__ = [
     "LINT_API",
@@ -48,6 +48,7 @@ __all__ = [
     "PromoteFrom",
     "Query",
     "RevisionFailed",
+    "Schemas",
     "TargetError",
     "Waves",
     "backfill",
@@ -63,6 +64,7 @@ _MODULES = {
     **dict.fromkeys(("LINT_API", "LintFinding", "LintRule", "LintStatement"), "review.lint.custom"),
     **dict.fromkeys(("Migrations", "proof_of"), "resource"),
     "Query": "stack.databases",
+    "Schemas": "stack.databases",
     "Waves": "fanout.plan.waves",
     "backfill": "migrate.backfills.declare",
     "batched_delete": "migrate.blocks.batched",

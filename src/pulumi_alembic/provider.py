@@ -34,7 +34,8 @@ __all__ = ["MigrationsProvider"]
 
 COMPARED = (
     *(Properties.url, Properties.directory, Properties.urn, Properties.infrastructure, Properties.drift_ignore),
-    *(Properties.databases, Properties.query, Properties.query_url, Properties.contract),
+    *(Properties.databases, Properties.schemas, Properties.shared_schemas),
+    *(Properties.query, Properties.query_url, Properties.contract),
 )
 """Inputs whose change requires an update, whatever is planned."""
 

@@ -28,7 +28,7 @@ from pulumi_alembic.stack.arguments import (
     PromoteFrom,
     properties_of,
 )
-from pulumi_alembic.stack.databases import Query
+from pulumi_alembic.stack.databases import Query, Schemas
 from pulumi_alembic.stack.databases import asked as fanned_out
 from pulumi_alembic.stack.properties import Properties, Wire
 
@@ -74,6 +74,7 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         drift: Drift | None = None,
         adopt: bool | str = False,
         databases: Sequence[pulumi.Input[str]] | Query | None = None,
+        schemas: Sequence[pulumi.Input[str]] | Query | Schemas | None = None,
         waves: Waves | None = None,
         contract: Contract | None = None,
         baselines: bool = True,
@@ -105,7 +106,8 @@ class Migrations(Resource, module="alembic", name="Migrations"):
                 revision in a scratch database; given a revision, with that one only.
             databases: The names of several databases of the server of `url`, or a query for them. `revision` is then
                 that of all, `revisions` has the numbers, and `failures` the errors.
-            waves: How many of `databases` are migrated at a time.
+            schemas: The names of tenants' schemas in the database of `url`, or a query for them, with a revision each.
+            waves: How many of `databases` or `schemas` are migrated at a time.
             contract: When revisions of phase contract run. By default they run with the others, but are held on a
                 production stack on which revisions were applied before.
             baselines: Whether an empty database starts from the newest baseline on the way to `target`.
@@ -140,7 +142,8 @@ class Migrations(Resource, module="alembic", name="Migrations"):
             allowed(allow_data_loss)
             Settings.parse(lint or {})
             grouped = properties_of(groups)
-            several = fanned_out(databases, waves, backs_up=Properties.backup in grouped)
+            has: dict[str, object] = {"backup": Properties.backup in grouped, "drift": drift, "adopt": adopt}
+            several = fanned_out(databases, schemas, waves, {**has, "rehearse_with": rehearse_with is not None})
             refuses = trust.refuse(on_unknown_revision or _on_unknown_revision(production=production))
         except MigrationError as error:
             raise pulumi.RunError(str(error)) from None

@@ -1,9 +1,10 @@
-"""A small separate program on each engine: one resource, many databases, from the first preview to a failed wave."""
+"""A small separate program on each engine: one resource, many databases or schemas, from the first preview on."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -35,6 +36,24 @@ url = config.require_secret("url")
 databases = config.get_object("databases") or Query(config.require("query"), url=url)
 migrations = Migrations(
     "shops", url=url, databases=databases, target=config.get("revision") or "head", waves=Waves(canary=1, wave=2)
+)
+pulumi.export("revision", migrations.revision)
+pulumi.export("revisions", migrations.revisions)
+pulumi.export("failures", migrations.failures)
+"""
+
+OF_SCHEMAS = """
+import pulumi
+
+from pulumi_alembic import Migrations, Waves
+
+config = pulumi.Config()
+migrations = Migrations(
+    "rooms",
+    url=config.require_secret("url"),
+    schemas=config.require_object("schemas"),
+    target=config.get("revision") or "head",
+    waves=Waves(on_error="continue"),
 )
 pulumi.export("revision", migrations.revision)
 pulumi.export("revisions", migrations.revisions)
@@ -112,25 +131,46 @@ def shops(engine: str, server: Server, tmp_path: Path) -> Iterator[Shops]:
     for name in names:
         made.execute(name, "CREATE SCHEMA migrations; CREATE SCHEMA app; CREATE EXTENSION IF NOT EXISTS pgcrypto")
         made.execute(name, f'ALTER DATABASE "{name}" SET search_path = app, public')
-    (tmp_path / "Pulumi.yaml").write_text(
-        "name: shops\nruntime: {name: python, options: {virtualenv: .venv}}\nbackend: {url: 'file://./.state'}\n"
-    )
-    (tmp_path / "__main__.py").write_text(PROGRAM)
-    (tmp_path / ".venv").symlink_to(sys.prefix)
-    (tmp_path / ".state").mkdir()
-    shutil.copytree(
-        PROJECT / "migrations", tmp_path / "migrations", ignore=shutil.ignore_patterns("__pycache__", "env.py")
-    )
-    (tmp_path / "migrations" / "env.py").write_text(ENV)
-    History.load(tmp_path / "migrations").write_manifest()
-    made.succeed("stack", "init", "dev")
-    url = f"postgresql://{server.username}:{server.password}@{server.host}:{server.port}/postgres"
-    made.succeed("config", "set", "--secret", "url", url)
-    made.succeed("config", "set", "revision", SECOND)
+    set_up(made, PROGRAM, "postgres")
     made.succeed("config", "set", "databases", json.dumps(names))
     yield made
     for name in names:
         drop_database(Database(server, name))
+
+
+@pytest.fixture
+def rooms(engine: str, server: Server, tmp_path: Path) -> Iterator[Shops]:
+    """One database with three schemas, and a stack that is not deployed yet."""
+    database = f"rooms_{secrets.token_hex(4)}"
+    names = ["room_a", "room_b", "room_c"]
+    with Database(server, "postgres").connect() as admin:
+        admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(database)))
+    made = Shops(tmp_path, engine, server, names)
+    made.execute(database, "CREATE SCHEMA migrations; " + "; ".join(f"CREATE SCHEMA {name}" for name in names))
+    set_up(made, OF_SCHEMAS, database)
+    made.succeed("config", "set", "schemas", json.dumps(names))
+    yield made
+    drop_database(Database(server, database))
+
+
+def set_up(made: Shops, program: str, database: str) -> None:
+    """Write the project, and create a stack whose login begins in a database and whose target is SECOND."""
+    folder, server = made.folder, made.server
+    (folder / "Pulumi.yaml").write_text(
+        "name: shops\nruntime: {name: python, options: {virtualenv: .venv}}\nbackend: {url: 'file://./.state'}\n"
+    )
+    (folder / "__main__.py").write_text(program)
+    (folder / ".venv").symlink_to(sys.prefix)
+    (folder / ".state").mkdir()
+    shutil.copytree(
+        PROJECT / "migrations", folder / "migrations", ignore=shutil.ignore_patterns("__pycache__", "env.py")
+    )
+    (folder / "migrations" / "env.py").write_text(ENV)
+    History.load(folder / "migrations").write_manifest()
+    made.succeed("stack", "init", "dev")
+    url = f"postgresql://{server.username}:{server.password}@{server.host}:{server.port}/{database}"
+    made.succeed("config", "set", "--secret", "url", url)
+    made.succeed("config", "set", "revision", SECOND)
 
 
 @pytest.mark.full
@@ -164,3 +204,36 @@ def test_a_fan_out_from_the_first_preview_to_the_wave_that_failed(shops: Shops) 
     code, refused = shops.run("up", "--yes", "--skip-preview", "--stack", "dev")
     assert code != 0 and "no_such_database" in refused and "nothing was changed" in refused
     assert f"{third}" not in refused
+
+
+@pytest.mark.full
+def test_schemas_of_tenants_from_the_first_preview_to_a_tenant_that_failed_and_back(rooms: Shops) -> None:
+    [database] = re.findall(r"/(rooms_\w+)", rooms.succeed("config", "get", "url", "--stack", "dev"))
+    shown = rooms.succeed("preview", "--diff", "--stack", "dev")
+    assert f"3 schemas: base → {SECOND}" in shown and "digest" in shown
+    rooms.succeed("up", "--yes", "--skip-preview", "--stack", "dev")
+    assert json.loads(rooms.succeed("stack", "output", "revisions", "--json", "--stack", "dev")) == {SECOND: 3}
+    rooms.succeed("preview", "--refresh", "--expect-no-changes", "--stack", "dev")
+
+    rooms.succeed("config", "set", "revision", "head")
+    rooms.execute(database, "CREATE TABLE room_a.messages (id int)")
+    code, failed = rooms.run("up", "--yes", "--skip-preview", "--stack", "dev")
+    assert code != 0 and f"room_a: revision {HEAD} failed on upgrade" in failed
+    assert "all 2 waves, 3 schemas: 1 schema failed" in failed
+    outputs = json.loads(rooms.state())["outputs"]
+    assert outputs["revisions"] == {HEAD: 2, SECOND: 1} and list(outputs["failures"]) == ["room_a"]
+    assert "room_b" not in rooms.state() and rooms.server.password not in rooms.state() + shown + failed
+
+    rooms.execute(database, "DROP TABLE room_a.messages; CREATE SCHEMA room_d")
+    rooms.succeed("config", "set", "schemas", json.dumps([*rooms.names, "room_d"]))
+    shown = rooms.succeed("preview", "--stack", "dev")
+    assert f"1 schema: {SECOND} → {HEAD}; 1: base → {HEAD}; 2: already there" in shown
+    rooms.succeed("up", "--yes", "--skip-preview", "--stack", "dev")
+
+    rooms.succeed("config", "set", "revision", SECOND)
+    rooms.succeed("up", "--yes", "--skip-preview", "--stack", "dev")
+    assert json.loads(rooms.succeed("stack", "output", "revisions", "--json", "--stack", "dev")) == {SECOND: 4}
+    rooms.succeed("destroy", "--yes", "--stack", "dev")
+    with Database(rooms.server, database).connect() as admin:
+        rows = admin.execute("SELECT version_num FROM migrations.alembic_version_room_d").fetchall()
+        assert rows == [(SECOND,)]

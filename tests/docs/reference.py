@@ -189,7 +189,7 @@ VALUES: Mapping[str, tuple[str, str, str]] = {
 }
 """The default of each key of a stack, its meaning, and the page that explains it."""
 
-NAMED = ("Approval", "Backup", "Contract", "PromoteFrom", "Drift", "Query", "Waves", "Commands")
+NAMED = ("Approval", "Backup", "Contract", "PromoteFrom", "Drift", "Query", "Schemas", "Waves", "Commands")
 """The types of arguments of `Migrations`."""
 
 COMMANDS: Mapping[str, tuple[str, ...]] = {

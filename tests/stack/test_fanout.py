@@ -5,12 +5,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pulumi
 import pytest
 
-from pulumi_alembic import Migrations, Query, Waves
+from pulumi_alembic import Migrations, Query, Schemas, Waves
 from pulumi_embedded.testing import Engine
 from taskdb.local import Server
 from tests.conftest import Database, drop_database
@@ -134,6 +135,28 @@ def test_a_failed_wave_is_in_the_state_and_the_next_update_goes_on(
     again = engine.up()
     assert again.resource("shops").outputs["revisions"] == {TWO: 3}
     assert again.resource("shops").outputs["failures"] == {}
+
+
+def test_schemas_are_one_resource_whose_outputs_are_counts(
+    engine: Engine, server: Server, directory: Path, names: list[str]
+) -> None:
+    in_the_way(server, names[0], "CREATE SCHEMA room_a; CREATE SCHEMA room_b")
+    url = address(server).replace("/postgres", f"/{names[0]}")
+
+    def program(schemas: Any = ("room_a", "room_b")) -> None:
+        made = Migrations("rooms", url=pulumi.Output.secret(url), directory=str(directory), schemas=schemas)
+        pulumi.export("revisions", made.revisions)
+
+    engine.program = program
+    assert engine.preview().step("rooms").new.inputs["plan"] == f"2 schemas: base → {TWO}"
+    assert engine.up().outputs["revisions"] == {TWO: 2}
+    assert not engine.preview(refresh=True).has_changes
+    assert "room_a" not in engine.state_file.read_text()
+    in_the_way(server, names[0], "CREATE SCHEMA room_c")
+    query = Query("SELECT nspname FROM pg_namespace WHERE starts_with(nspname, 'room_') ORDER BY 1")
+    engine.program = lambda: program(Schemas(query, shared=["public"]))
+    assert engine.up().outputs["revisions"] == {TWO: 3}
+    assert not engine.preview(refresh=True).has_changes
 
 
 def in_the_way(server: Server, name: str, statement: str) -> None:

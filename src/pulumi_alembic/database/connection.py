@@ -22,6 +22,7 @@ from psycopg.rows import tuple_row
 from pulumi_alembic.database import libpq, server_message
 from pulumi_alembic.database.endpoint import refuse_transaction_pooling
 from pulumi_alembic.database.sessions import Patience, Wait, looking, patience
+from pulumi_alembic.database.tenant import SETTING, VERSION_TABLE, schema_of, version_table
 from pulumi_alembic.errors import DatabaseError
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ __all__ = [
     "Connection",
     "NoDatabase",
     "NoLogin",
+    "NoSchema",
     "Session",
     "add_heads",
     "as_itself",
@@ -50,6 +52,7 @@ __all__ = [
     "read_catalog_document",
     "read_heads",
     "refusals",
+    "require_tenant",
     "send",
 ]
 
@@ -70,7 +73,6 @@ As an option it is in effect from the beginning, whatever the settings of the lo
 
 _OWN_PATH = "pg_catalog, pg_temp"
 
-VERSION_TABLE = "alembic_version"
 # The same as Alembic 1.20 creates.
 _VERSION_TABLE = """
 CREATE TABLE {} (version_num varchar(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))
@@ -164,6 +166,10 @@ def _text(sent: Any) -> str:
 
 class NoDatabase(DatabaseError):
     """The server answers, and has no database of that name."""
+
+
+class NoSchema(DatabaseError):
+    """The database has no schema of the tenant's name."""
 
 
 class NoLogin(DatabaseError):
@@ -306,8 +312,8 @@ def _last_answer(pgconn: psycopg.pq.abc.PGconn) -> Generator[Any, Any, psycopg.p
 
 
 def read_heads(connection: Connection) -> tuple[str, ...]:
-    """Return the database's revisions from Alembic's table, sorted. Empty if nothing was ever applied."""
-    table = sql.Identifier(VERSION_SCHEMA, VERSION_TABLE)
+    """Return the revisions of the database or tenant from Alembic's table, sorted. Empty if nothing was applied."""
+    table = sql.Identifier(VERSION_SCHEMA, version_table(schema_of(connection)))
     if connection.execute("SELECT to_regclass(%s)", [table.as_string(connection)]).fetchone() == (None,):
         return ()
     rows = connection.execute(sql.SQL("SELECT version_num FROM {} ORDER BY 1").format(table))
@@ -316,7 +322,7 @@ def read_heads(connection: Connection) -> tuple[str, ...]:
 
 def add_heads(connection: Connection, heads: Iterable[str]) -> None:
     """Add these revisions to Alembic's table, which is created if it does not exist."""
-    table = sql.Identifier(VERSION_SCHEMA, VERSION_TABLE)
+    table = sql.Identifier(VERSION_SCHEMA, version_table(schema_of(connection)))
     if connection.execute("SELECT to_regclass(%s)", [table.as_string(connection)]).fetchone() == (None,):
         connection.execute(sql.SQL(_VERSION_TABLE).format(table))
     for head in heads:
@@ -453,7 +459,8 @@ def _notice_loss(connection: Connection, session: int) -> str | None:
 _OWNER = f"""
 SELECT nspowner::pg_catalog.regrole::pg_catalog.text, pg_catalog.pg_has_role(nspowner, 'member'),
     CASE WHEN pg_catalog.pg_has_role(nspowner, 'member')
-    THEN pg_catalog.set_config('role', pg_catalog.pg_get_userbyid(nspowner)::pg_catalog.text, false) END
+    THEN pg_catalog.set_config('role', pg_catalog.pg_get_userbyid(nspowner)::pg_catalog.text, false) END,
+    pg_catalog.current_setting('{SETTING}', true)
 FROM pg_catalog.pg_namespace WHERE nspname OPERATOR(pg_catalog.=) '{VERSION_SCHEMA}'
 """  # noqa: S608 - no value is put into it
 
@@ -465,15 +472,51 @@ def _become_owner(connection: Connection) -> None:
         raise DatabaseError(
             f"{where}: the schema {VERSION_SCHEMA}, for the migration tables, does not exist: create it first"
         )
-    owner, member, _ = row
+    owner, member, _, tenant = row
     if not member and not _AS_ITSELF.get():
         raise DatabaseError(
             f"{where}: the schema {VERSION_SCHEMA} belongs to {owner}, which this role is not a member of. "
             f"As an admin: GRANT {owner} TO {connection.info.user}"
         )
+    if (tenant or "") != schema_of(connection):
+        raise DatabaseError(
+            f"{where}: a pooler drops the options of a session, with which a tenant's schema is chosen. Connect to the "
+            "server itself"
+        )
+
+
+_TENANT = """
+SELECT pg_catalog.to_regnamespace(pg_catalog.quote_ident(name)) IS NOT NULL,
+    coalesce(pg_catalog.has_schema_privilege(oid, 'USAGE, CREATE'), false), pg_catalog.quote_ident(current_user)
+FROM (SELECT %s::pg_catalog.text) AS wanted (name) LEFT JOIN pg_catalog.pg_namespace
+    ON nspname OPERATOR(pg_catalog.=) name
+"""
+
+
+def require_tenant(connection: Connection) -> None:
+    """Check that the session's tenant has a schema in which its role can create objects.
+
+    Raises:
+        NoSchema: the schema does not exist.
+        DatabaseError: the role is not allowed to use it.
+
+    """
+    schema = schema_of(connection)
+    [(exists, allowed, role)] = connection.execute(_TENANT, [schema]).fetchall()
+    where, named = (
+        f"database {connection.info.dbname} as {connection.info.user}",
+        sql.Identifier(schema).as_string(None),
+    )
+    if not exists:
+        raise NoSchema(f"{where}: there is no schema {named}. As an admin: CREATE SCHEMA {named} AUTHORIZATION {role}")
+    if not allowed:
+        advice = f"As its owner: GRANT USAGE, CREATE ON SCHEMA {named} TO {role}"
+        raise DatabaseError(f"{where}: {role} cannot use the schema {named}. {advice}")
 
 
 def _require_schema(connection: Connection) -> None:
+    if schema_of(connection):
+        require_tenant(connection)
     if connection.execute("SELECT pg_catalog.current_schema()").fetchone() == (None,):
         where = f"database {connection.info.dbname} as {connection.info.user}"
         raise DatabaseError(

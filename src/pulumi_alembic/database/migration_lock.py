@@ -14,6 +14,7 @@ import psycopg
 from pulumi_alembic.database.connection import await_server, log_in, refusals
 from pulumi_alembic.database.endpoint import refuse_read_only
 from pulumi_alembic.database.sessions import Session, holding
+from pulumi_alembic.database.tenant import lock_key, schema_of
 from pulumi_alembic.errors import DatabaseError
 from pulumi_alembic.output.tracing import measure, span
 
@@ -32,6 +33,9 @@ _SAY_AGAIN = 30.0  # seconds
 
 class Lock:
     """The migration lock. While it is held, no other run that asks for it migrates the database.
+
+    A run on a tenant's schema takes a lock of the tenant, and shares that of the database. So tenants do not wait for
+    each other, and a run on the database itself waits for all of them, and they for it.
 
     The server releases it when the connection ends, however the process died.
     """
@@ -99,11 +103,20 @@ class Lock:
                 raise
 
     def _wait(self, connection: Connection, begun: float) -> None:
+        schema = schema_of(connection)
+        wanted = [(lock_key(schema), ""), (KEY, "_shared")] if schema else [(KEY, "")]
+
         def take() -> bool:
-            return connection.execute("SELECT pg_try_advisory_lock(%s)", [KEY]).fetchone() == (True,)
+            # A lock that was taken at an earlier try stays.
+            while wanted:
+                key, shared = wanted[0]
+                if connection.execute(f"SELECT pg_try_advisory_lock{shared}(%s)", [key]).fetchone() != (True,):
+                    return False
+                del wanted[0]
+            return True
 
         def on_wait(waited: float, again: bool) -> None:
-            holder = holding(connection, KEY)
+            holder = holding(connection, wanted[0][0])
             whom = str(holder) if holder else "another migration"
             if waited > self._policy.migration_wait:
                 raise DatabaseError(

@@ -13,7 +13,7 @@ from psycopg import sql
 from pulumi_alembic.drift.difference.snapshot import Snapshot
 from pulumi_alembic.ledger import ledger
 from pulumi_alembic.ledger.ledger import Event, Row, Run
-from pulumi_alembic.ledger.table import TABLE
+from pulumi_alembic.ledger.table import TABLE, ours
 
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
@@ -23,7 +23,7 @@ __all__ = ["Accepted", "Kept", "begin", "current", "find", "interrupted", "keep"
 
 _ROWS = """
 SELECT event, checksum, source, detail, coalesce(person, applied_by::text), applied_at::timestamptz(0)::text
-FROM {table} WHERE event = ANY (%s) AND (%s::text IS NULL OR checksum = %s)
+FROM {table} WHERE {ours} AND event = ANY (%s) AND (%s::text IS NULL OR checksum = %s)
     AND (%s::text IS NULL OR event = 'drift accepted' AND detail ->> 'expected' = %s)
 ORDER BY id DESC LIMIT 1
 """
@@ -132,7 +132,8 @@ def current(connection: Connection, digest: str) -> tuple[str, list[Accepted]]:
 
 
 def _row(connection: Connection, events: list[Event], *, checksum: str | None = None, base: str | None = None) -> Any:
-    if "heads_before" not in ledger.columns(connection):
+    columns = ledger.columns(connection)
+    if "heads_before" not in columns:
         return None
-    query = sql.SQL(_ROWS).format(table=TABLE)
+    query = sql.SQL(_ROWS).format(table=TABLE, ours=ours(connection, columns))
     return connection.execute(query, [[*map(str, events)], checksum, checksum, base, base]).fetchone()

@@ -6,7 +6,8 @@ import base64
 import pickle
 from dataclasses import dataclass, field, replace
 
-from pulumi_alembic.fanout.plan.databases import address
+from pulumi_alembic.database.tenant import in_schema
+from pulumi_alembic.fanout.plan.databases import Kind, address
 from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.review.lint.settings import Settings
 
@@ -21,12 +22,16 @@ class FanoutJob:
         job: The parameters of a run, without a database.
         lint: The severities of lint.
         admin: The URL of the login that rehearses. Empty without rehearsals.
+        kind: Whether a run is about a database of the server, or about a schema of the job's database.
+        shared: The schemas that scripts find names in after the tenant's.
 
     """
 
     job: Job
     lint: Settings = field(default_factory=Settings)
     admin: str = ""
+    kind: Kind = Kind.DATABASE
+    shared: tuple[str, ...] = ()
 
     def to_line(self) -> bytes:
         """Return the job as a line, which `from_line` reads."""
@@ -39,5 +44,7 @@ class FanoutJob:
         return job
 
     def of(self, name: str) -> Job:
-        """Return the parameters of a run in one of the databases."""
-        return replace(self.job, url=address(self.job.url, name))
+        """Return the parameters of a run in one of the databases or schemas."""
+        if self.kind is Kind.DATABASE:
+            return replace(self.job, url=address(self.job.url, name))
+        return replace(self.job, url=in_schema(self.job.url, name, self.shared))

@@ -10,7 +10,7 @@ import psycopg
 from pulumi_alembic.database import server_message
 from pulumi_alembic.database.connection import log_in
 from pulumi_alembic.errors import DatabaseError, PolicyError
-from pulumi_alembic.fanout.plan.databases import MOST, Listing
+from pulumi_alembic.fanout.plan.databases import MOST, Kind, Listing
 from pulumi_alembic.output.redact import redact
 from pulumi_alembic.policy import parse_duration
 
@@ -21,13 +21,14 @@ WHERE = "the query for the databases"
 EXAMPLE = "SELECT datname FROM pg_database WHERE starts_with(datname, 'tenant_') ORDER BY datname"
 
 
-def ask(statement: str, url: str, timeout: str) -> Listing:
-    """Return the databases that a statement lists. The statement cannot write.
+def ask(statement: str, url: str, timeout: str, kind: Kind = Kind.DATABASE) -> Listing:
+    """Return the databases or schemas that a statement lists. The statement cannot write.
 
     Args:
         statement: The query.
         url: The URL of the database to query.
         timeout: How long the query is allowed to run, such as `10s`.
+        kind: What its rows name.
 
     Raises:
         DatabaseError: The query failed, or took too long.
@@ -36,7 +37,7 @@ def ask(statement: str, url: str, timeout: str) -> Listing:
     """
     # The program's statement runs with the login's own search_path, not with a fixed one.
     with closing(log_in(url, own=False)) as connection:
-        return Listing.of(_names(connection, statement, parse_duration("timeout", timeout)), WHERE)
+        return Listing.of(_names(connection, statement, parse_duration("timeout", timeout)), WHERE, kind=kind)
 
 
 def _names(connection: psycopg.Connection[Any], statement: str, timeout: float) -> list[object]:

@@ -7,9 +7,9 @@ from contextlib import suppress
 from dataclasses import replace
 from textwrap import indent
 
-from pulumi_alembic.database.connection import NoDatabase, log_in
+from pulumi_alembic.database.connection import NoDatabase, NoSchema, log_in
 from pulumi_alembic.errors import DatabaseError, Moved
-from pulumi_alembic.fanout.plan.databases import Listing, address, databases
+from pulumi_alembic.fanout.plan.databases import Kind, Listing, address
 from pulumi_alembic.fanout.plan.groups import Groups, failures
 from pulumi_alembic.fanout.worker_pool.pool import WorkerPool
 from pulumi_alembic.review.plan_review import PlanReview
@@ -22,9 +22,11 @@ _LOOKS = 3
 def knock(url: str, listing: Listing) -> None:
     """Log in to the first database, to find a failing server before all databases are tried. Raises DatabaseError."""
     try:
-        log_in(address(url, listing.names[0])).close()
+        log_in(address(url, listing.names[0]) if listing.kind is Kind.DATABASE else url).close()
     except NoDatabase:
-        """The server answers. Missing databases are reported together later."""
+        if listing.kind is Kind.SCHEMA:
+            raise
+        # The server answers. Missing databases are reported together later.
 
 
 def survey(pool: WorkerPool, listing: Listing, processes: int, *, known: bool = True) -> Groups:
@@ -50,9 +52,12 @@ def survey(pool: WorkerPool, listing: Listing, processes: int, *, known: bool = 
     if wrong:
         raise DatabaseError(
             "\n".join(
-                [f"{databases(len(wrong))} of {len(items):,} cannot be migrated, and nothing was changed:"]
-                + [indent(failure, "  ") for failure in failures({name: wrong[name] for name in sorted(wrong)})]
-                + [f"Fix these databases, or remove them from the list, then run:\n  {pool.command}"]
+                [f"{listing.counted(len(wrong))} of {len(items):,} cannot be migrated, and nothing was changed:"]
+                + [
+                    indent(failure, "  ")
+                    for failure in failures({name: wrong[name] for name in sorted(wrong)}, listing.kind)
+                ]
+                + [f"Fix these {listing.kind}s, or remove them from the list, then run:\n  {pool.command}"]
             )
         )
     for group in groups.known.values():
@@ -105,7 +110,7 @@ def _judge(pool: WorkerPool, groups: Groups, processes: int, tell: Callable[[str
         answer = answers[number]
         if "error" in answer:
             kind = Moved if answer["kind"] == Moved.__name__ else DatabaseError
-            raise kind(failures({groups.name(group.numbers[0]): answer["error"]})[0])
+            raise kind(failures({groups.name(group.numbers[0]): answer["error"]}, groups.listing.kind)[0])
         group.review = PlanReview.from_json(answer["review"])
     for _, group in pending:
         review = group.review
@@ -119,12 +124,12 @@ def _judge(pool: WorkerPool, groups: Groups, processes: int, tell: Callable[[str
 
 
 def read(pool: WorkerPool, listing: Listing, processes: int) -> tuple[dict[str, int], dict[str, str], int]:
-    """Return the number of databases at each revision, the errors by database, and the number of missing databases."""
+    """Return how many databases are at each revision, the errors by database, and how many databases are missing."""
     counts: dict[str, int] = {}
     wrong: dict[str, str] = {}
     gone = 0
     for number, answer in pool.run("read", [(name, None) for name in listing.names], processes):
-        if answer.get("kind") == NoDatabase.__name__:
+        if answer.get("kind") in (NoDatabase.__name__, NoSchema.__name__):
             gone += 1
         elif "error" in answer:
             wrong[listing.names[number]] = answer["error"]
@@ -141,21 +146,22 @@ def _with_losses(
     lost: dict[str, dict[str, list[str]]] = {}
     for number, answer in pool.run("losses", [(name, None) for name in names], processes, shared=review.to_json()):
         if "error" in answer:
-            raise DatabaseError(failures({names[number]: answer["error"]})[0])
+            raise DatabaseError(failures({names[number]: answer["error"]}, groups.listing.kind)[0])
         for id, texts in answer["losses"].items():
             lost.setdefault(id, {}).setdefault(", ".join(texts), []).append(names[number])
     return replace(
         review,
         revisions=tuple(
-            replace(revision, losses=_losses_text(lost.get(revision.id, {}))) for revision in review.revisions
+            replace(revision, losses=_losses_text(lost.get(revision.id, {}), groups.listing))
+            for revision in review.revisions
         ),
     )
 
 
-def _losses_text(lost: Mapping[str, list[str]], shown: int = 5) -> tuple[str, ...]:
+def _losses_text(lost: Mapping[str, list[str]], listing: Listing, shown: int = 5) -> tuple[str, ...]:
     texts = [f"{loss} in {sorted(names)[0]}" + _others(len(names) - 1) for loss, names in sorted(lost.items())]
     more = sum(len(names) for names in [lost[loss] for loss in sorted(lost)][shown:])
-    return (*texts[:shown], *([f"others in {databases(more)} more"] if more else []))
+    return (*texts[:shown], *([f"others in {listing.counted(more)} more"] if more else []))
 
 
 def _others(number: int) -> str:

@@ -1,4 +1,4 @@
-"""The tasks of a worker process for one database of a fan-out.
+"""The tasks of a worker process for one database or schema of a fan-out.
 
 A task returns JSON values. It raises MigrationError for errors of normal use.
 """
@@ -11,9 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pulumi_alembic.database.connection import connect
+from psycopg import sql
+
+from pulumi_alembic.database.connection import VERSION_SCHEMA, connect, read_heads, require_tenant
+from pulumi_alembic.database.tenant import schema_of, version_table
 from pulumi_alembic.errors import DatabaseError, Moved, NotApproved
-from pulumi_alembic.ledger import contract_policy
+from pulumi_alembic.fanout.plan.databases import Kind
+from pulumi_alembic.ledger import contract_policy, ledger
 from pulumi_alembic.migrate import planner
 from pulumi_alembic.migrate.data_loss.settings import is_wanted
 from pulumi_alembic.migrate.job import Gate, Listener
@@ -76,7 +80,7 @@ def look(bench: Bench, name: str | None, _: Any, tell: Tell) -> Answer:
         job = bench.job.of(name)
         with connect(job.url) as connection:
             connection.autocommit = True
-            _refuse_template(connection)
+            _refuse_unfit(bench, connection)
             plan = planner.plan_context_over(connection, job.read_history, job).plan
     key = _key(plan)
     if key in bench.told:
@@ -90,7 +94,10 @@ def look(bench: Bench, name: str | None, _: Any, tell: Tell) -> Answer:
 
 def read(bench: Bench, name: str | None, _: Any, tell: Tell) -> Answer:
     """Return the revision of the database."""
-    return {"revision": planner.read_revision(bench.job.of(name or "").url)}
+    with connect(bench.job.of(name or "").url) as connection:
+        if bench.job.kind is Kind.SCHEMA:
+            require_tenant(connection)
+        return {"revision": revision_text(read_heads(connection))}
 
 
 def review(bench: Bench, name: str | None, key: Any, tell: Tell) -> Answer:
@@ -113,6 +120,10 @@ def review(bench: Bench, name: str | None, key: Any, tell: Tell) -> Answer:
         context, review = build.review_from_base(bench.job.job, bench.job.lint)
     else:
         context, review = bench.review(bench.job.of(name), tell)
+    if bench.job.kind is Kind.SCHEMA:
+        from pulumi_alembic.review.tenant_plan import refuse_unfit
+
+        refuse_unfit(context, review, bench.job.job.url if name else "")
     if _key(context.plan) != key:
         raise Moved(f"another migration changed it during the plan. Run it again: {bench.job.job.command}")
     return {"review": review.to_json()}
@@ -149,7 +160,7 @@ def migrate(bench: Bench, name: str | None, expected: Any, tell: Tell) -> Answer
 
     job = bench.job.of(name or "")
     revision = migrator.migrate(job, _AsJudged(bench, job, expected), _Forwarding(tell))
-    if job.contracts is not None:
+    if job.contracts is not None and bench.job.kind is Kind.DATABASE:
         with connect(job.url) as connection:
             contract_policy.write(connection, job.contracts.to_store)
             connection.commit()
@@ -217,12 +228,34 @@ def load(bench: Bench) -> None:
         alembic_run.enter(job.read_history(), lambda metadata: None)
 
 
-def _refuse_template(connection: Connection) -> None:
+def _refuse_unfit(bench: Bench, connection: Connection) -> None:
+    if bench.job.kind is Kind.SCHEMA:
+        require_tenant(connection)
+        _refuse_new(connection)
+        return
     row = connection.execute("SELECT datistemplate FROM pg_database WHERE datname = current_database()").fetchone()
     if row == (True,):
         raise DatabaseError(
             "it is a template, of which the server makes new databases, and is migrated by no stack. Take it out of "
             "the list, or: ALTER DATABASE … IS_TEMPLATE false"
+        )
+
+
+_IS_EMPTY = """
+SELECT NOT EXISTS (SELECT FROM pg_depend
+    WHERE refclassid = 'pg_namespace'::regclass AND refobjid = n.oid AND deptype = 'n')
+FROM pg_namespace n WHERE nspname = %s
+"""
+
+
+def _refuse_new(connection: Connection) -> None:
+    """Refuse a tenant's schema that was dropped and created again, whose version table is that of the old one."""
+    schema, heads = schema_of(connection), read_heads(connection)
+    if heads and connection.execute(_IS_EMPTY, [schema]).fetchone() == (True,) and ledger.has_built(connection):
+        table = sql.Identifier(VERSION_SCHEMA, version_table(schema)).as_string(None)
+        raise DatabaseError(
+            f'the schema "{schema}" is empty, though {revision_text(heads)} is applied. If it was created again, begin '
+            f"at base: DROP TABLE {table}"
         )
 
 

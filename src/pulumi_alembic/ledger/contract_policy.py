@@ -54,7 +54,7 @@ def applied(connection: Connection, revisions: Collection[str]) -> Applied:
     columns = table.columns(connection)
     if not columns or not revisions:
         return Applied(now)
-    clause, names = ledger.standing(columns)
+    clause, names = ledger.standing(connection, columns)
     query = sql.SQL(
         " SELECT DISTINCT ON (revision) revision, {event} = 'applied' AND direction = 'upgrade', applied_at FROM {rows}"
         " WHERE revision = ANY (%s) AND {event} IN ('applied', 'adopted') ORDER BY revision, id DESC"

@@ -158,7 +158,7 @@ def read_runs(connection: Connection) -> dict[str, Run]:
     if not columns:
         return {}
     # Only these columns, because a login for reports is not allowed to read the scripts.
-    standing, names = ledger.standing(columns, "id, revision, direction, checksum, down_revisions, event")
+    standing, names = ledger.standing(connection, columns, "id, revision, direction, checksum, down_revisions, event")
     runs = sql.SQL(_LAST_RUNS).format(**names)
     return {id: Run(*run) for id, *run in connection.execute(standing + runs)}
 

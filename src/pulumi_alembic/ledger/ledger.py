@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
-from pulumi_alembic.ledger.table import TABLE, Event, columns, prepare
+from pulumi_alembic.ledger.table import TABLE, Event, columns, ours, prepare
 from pulumi_alembic.scripts.plan import Direction
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ __all__ = [
     "adopt",
     "attempts",
     "columns",
+    "has_built",
     "note",
     "prepare",
     "ran",
@@ -132,10 +133,14 @@ restored AS MATERIALIZED (
     SELECT id, (detail ->> 'ledger')::bigint AS kept FROM {table} WHERE event = 'restored'
 ),
 standing AS NOT MATERIALIZED (
-    SELECT * FROM {table} row WHERE NOT EXISTS (SELECT FROM restored WHERE row.id > kept AND row.id < restored.id)
+    SELECT * FROM {table} row
+    WHERE {ours} AND NOT EXISTS (SELECT FROM restored WHERE row.id > kept AND row.id < restored.id)
 )
 """
-"""For a WITH clause: `standing` is the ledger without the rows that a restored backup has undone."""
+"""For a WITH clause: `standing` is the ledger without the rows that a restored backup has undone.
+
+A backup is restored for all tenants. `ours` is `table.ours`, the condition for the rows that the session is about.
+"""
 
 _ATTEMPTS = f"""
 WITH {STANDING}
@@ -251,24 +256,51 @@ def ran(connection: Connection) -> bool:
     found = columns(connection)
     if "event" not in found:
         return bool(found)
-    query = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE event <> ALL (%s))").format(TABLE)
+    query = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE {} AND event <> ALL (%s))").format(
+        TABLE, ours(connection, found)
+    )
     nothing = [Event.FAILED, Event.SNAPSHOT, Event.BEGUN, Event.DRIFT_ACCEPTED, Event.BACKUP]
     return connection.execute(query, [[*map(str, nothing)]]).fetchone() == (True,)
 
 
-def standing(column_names: Collection[str], selected: str = "*") -> tuple[sql.Composable, dict[str, sql.Composable]]:
+_BUILT = f"""
+WITH {STANDING}
+SELECT EXISTS (
+    SELECT FROM standing run WHERE event = 'applied' AND direction = 'upgrade' AND statements > 0 AND NOT EXISTS (
+        SELECT FROM standing later WHERE later.event = 'applied' AND later.direction = 'downgrade'
+            AND later.revision = run.revision AND later.id > run.id
+    )
+)
+"""  # noqa: S608 - no value is put into it
+
+
+def has_built(connection: Connection) -> bool:
+    """Return whether an applied revision sent statements, so that its schema cannot be empty."""
+    found = columns(connection)
+    if "statements" not in found:
+        return False
+    query = sql.SQL(_BUILT).format(table=TABLE, ours=ours(connection, found))
+    return connection.execute(query).fetchone() == (True,)
+
+
+def standing(
+    connection: Connection, column_names: Collection[str], selected: str = "*"
+) -> tuple[sql.Composable, dict[str, sql.Composable]]:
     """Return the WITH clause of `standing`, the name to select from, and the column of the event.
 
     A ledger from before there were events contains only rows of applied revisions.
 
     Args:
+        connection: a session of the database.
         column_names: the columns of the ledger.
         selected: the columns that `standing` needs, as SQL.
 
     """
     if "event" not in column_names:
         return sql.SQL(""), {"rows": TABLE, "event": sql.Literal("applied")}
-    clause = sql.SQL("WITH" + STANDING.replace("SELECT *", f"SELECT {selected}")).format(table=TABLE)
+    clause = sql.SQL("WITH" + STANDING.replace("SELECT *", f"SELECT {selected}")).format(
+        table=TABLE, ours=ours(connection, column_names)
+    )
     return clause, {"rows": sql.Identifier("standing"), "event": sql.Identifier("event")}
 
 
@@ -277,6 +309,8 @@ def attempts(connection: Connection) -> list[Attempt]:
 
     Those of revisions applied since are left out.
     """
-    if not {"event"} <= columns(connection):
+    found = columns(connection)
+    if "event" not in found:
         return []
-    return [Attempt(*row) for row in connection.execute(sql.SQL(_ATTEMPTS).format(table=TABLE))]
+    query = sql.SQL(_ATTEMPTS).format(table=TABLE, ours=ours(connection, found))
+    return [Attempt(*row) for row in connection.execute(query)]

@@ -15,7 +15,7 @@ from psycopg import sql
 
 from pulumi_alembic.database.connection import Connection, read_heads
 from pulumi_alembic.ledger.ledger import Event
-from pulumi_alembic.ledger.table import SKIPPED, TABLE, columns
+from pulumi_alembic.ledger.table import SKIPPED, TABLE, columns, ours
 from pulumi_alembic.output.wording import counted
 from pulumi_alembic.scripts.plan import revision_text
 from pulumi_alembic.scripts.promotion import UNPROVEN
@@ -117,9 +117,9 @@ def _rows(connection: Connection, present: frozenset[str], limit: int | None) ->
     selected = sql.SQL(", ").join(
         sql.Identifier(name) if name in present else sql.SQL(default) for name, default in _COLUMNS.items()
     )
-    shown = (
-        sql.SQL("event = ANY ({})").format(sql.Literal([*map(str, _SHOWN)])) if "event" in present else sql.SQL("true")
-    )
+    shown = ours(connection, present)
+    if "event" in present:
+        shown += sql.SQL(" AND event = ANY ({})").format(sql.Literal([*map(str, _SHOWN)]))
     parts = {"table": TABLE, "columns": selected, "shown": shown, "limit": sql.Literal(limit)}
     rows = connection.execute(
         sql.SQL("SELECT {columns} FROM {table} WHERE {shown} ORDER BY id DESC LIMIT {limit}").format(**parts)

@@ -205,7 +205,7 @@ def read_all(connection: Connection, wanted: sql.Composable) -> dict[str, Stored
     columns = ledger.columns(connection)
     if not columns:
         return {}
-    standing, names = ledger.standing(columns)
+    standing, names = ledger.standing(connection, columns)
     # Ledgers from before runs were recorded have no column `commit`.
     commit = sql.Identifier("commit") if "commit" in columns else sql.NULL
     query = standing + sql.SQL(_LAST).format(commit=commit, wanted=wanted, **names)

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from pulumi_alembic.database.connection import VERSION_SCHEMA
+from pulumi_alembic.database.tenant import SETTING, schema_of
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from pulumi_alembic.database.connection import Connection
 
-__all__ = ["LEDGER", "REPORTED_COLUMNS", "SKIPPED", "TABLE", "Event", "columns", "prepare"]
+__all__ = ["LEDGER", "REPORTED_COLUMNS", "SKIPPED", "TABLE", "Event", "columns", "ours", "prepare"]
 
 
 class Event(StrEnum):
@@ -137,6 +140,15 @@ ALTER TABLE {{table}} DROP CONSTRAINT IF EXISTS ledger_event_check, ADD CONSTRAI
     CHECK (event IN ({", ".join(f"'{event}'" for event in Event)}))
 """
 
+# Only a database with tenants has the column. Its default is set afterwards, because older rows are no tenant's.
+_ADD_TENANT = f"""
+ALTER TABLE {{table}} ADD COLUMN tenant text;
+ALTER TABLE {{table}} ALTER COLUMN tenant SET DEFAULT nullif(pg_catalog.current_setting('{SETTING}', true), '');
+COMMENT ON COLUMN {{table}}.tenant IS 'the schema that the row is about; null for the database itself';
+CREATE INDEX ledger_tenant ON {{table}} (tenant, revision, id) WHERE tenant IS NOT NULL;
+CREATE INDEX ledger_restored ON {{table}} (id) WHERE event = 'restored';
+"""
+
 
 def columns(connection: Connection) -> frozenset[str]:
     """Return the columns of the ledger. Empty if there is no ledger, fewer if an older version created it."""
@@ -144,6 +156,14 @@ def columns(connection: Connection) -> frozenset[str]:
         "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0", [TABLE.as_string(None)]
     )
     return frozenset(name for (name,) in rows)
+
+
+def ours(connection: Connection, column_names: Collection[str]) -> sql.Composable:
+    """Return the condition for the rows of the session's tenant, or of the database itself, as SQL."""
+    schema = schema_of(connection)
+    if "tenant" not in column_names:
+        return sql.SQL("false" if schema else "true")
+    return sql.SQL("tenant = {}").format(sql.Literal(schema)) if schema else sql.SQL("tenant IS NULL")
 
 
 def prepare(connection: Connection) -> None:
@@ -155,21 +175,29 @@ def prepare(connection: Connection) -> None:
         connection.execute("SELECT pg_advisory_xact_lock(hashtext('pulumi_alembic.ledger'))")
         function = sql.Identifier(VERSION_SCHEMA, "ledger_is_append_only")
         for present, statements in zip(
-            _found(connection), (_CREATE, _ADD_EVENTS, _ADD_RUNS, _ALLOW_EVENTS), strict=True
+            _found(connection), (_CREATE, _ADD_EVENTS, _ADD_RUNS, _ALLOW_EVENTS, _ADD_TENANT), strict=True
         ):
             if not present:
                 connection.execute(sql.SQL(statements).format(table=TABLE, function=function))
 
 
-def _found(connection: Connection) -> tuple[bool, bool, bool, bool]:
-    """Return whether there are the table, the columns of events, those of runs, and a check that allows every event."""
+def _found(connection: Connection) -> tuple[bool, ...]:
+    """Return what the ledger has already: the table, the columns of events, those of runs, a check, the tenant.
+
+    The check allows every event. Only a tenant's session needs the column of the tenant.
+    """
     row = connection.execute(
         "SELECT to_regclass(%(table)s) IS NOT NULL, coalesce('event' = ANY (names), false),"
         " coalesce('heads_before' = ANY (names), false),"
         " coalesce((SELECT bool_and(strpos(pg_get_constraintdef(oid), quote_literal(event)) > 0) FROM pg_constraint,"
         " unnest(%(events)s::text[]) AS event WHERE conrelid = to_regclass(%(table)s)"
-        " AND conname = 'ledger_event_check'), false) FROM (SELECT array_agg(attname::text) AS names"
+        " AND conname = 'ledger_event_check'), false),"
+        " NOT %(tenants)s OR coalesce('tenant' = ANY (names), false) FROM (SELECT array_agg(attname::text) AS names"
         " FROM pg_attribute WHERE attrelid = to_regclass(%(table)s) AND NOT attisdropped) AS columns",
-        {"table": TABLE.as_string(connection), "events": [*map(str, Event)]},
+        {
+            "table": TABLE.as_string(connection),
+            "events": [*map(str, Event)],
+            "tenants": bool(schema_of(connection)),
+        },
     ).fetchone()
-    return row or (False, False, False, False)
+    return tuple(row or [False] * 5)

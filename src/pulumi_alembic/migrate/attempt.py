@@ -16,10 +16,12 @@ from alembic.runtime import migration
 from alembic.runtime.migration import HeadMaintainer
 from alembic.util import CommandError
 
-from pulumi_alembic.database.connection import VERSION_SCHEMA, VERSION_TABLE, open_session
+from pulumi_alembic.database.connection import VERSION_SCHEMA, open_session
 from pulumi_alembic.database.sessions import Patience
+from pulumi_alembic.database.tenant import schema_of, version_table
 from pulumi_alembic.ledger import ledger
 from pulumi_alembic.ledger.ledger import Event, Row, Run
+from pulumi_alembic.migrate import tenant_scripts
 from pulumi_alembic.migrate.authoring import name_by_the_rule
 from pulumi_alembic.migrate.blocks.statement import Phases
 from pulumi_alembic.migrate.data_loss.guard import Guard
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["attempt"]
 
-_UPDATE = f"UPDATE {VERSION_SCHEMA}.{VERSION_TABLE} SET version_num = %(now)s WHERE version_num = %(before)s"  # noqa: S608 - names of ours
+_UPDATE = f"UPDATE {VERSION_SCHEMA}.{{}} SET version_num = %(now)s WHERE version_num = %(before)s"  # noqa: S608 - names of ours
 
 
 class _Heads(HeadMaintainer):
@@ -53,9 +55,11 @@ class _Heads(HeadMaintainer):
         assert self.context.connection is not None  # noqa: S101 - an attempt is never offline
         self.heads.remove(from_)
         self.heads.add(to_)
-        updated = self.context.connection.exec_driver_sql(_UPDATE, {"now": to_, "before": from_}).rowcount
+        table = self.context.version_table
+        statement = _UPDATE.format(self.context.dialect.identifier_preparer.quote(table))
+        updated = self.context.connection.exec_driver_sql(statement, {"now": to_, "before": from_}).rowcount
         if updated != 1:
-            raise CommandError(f"{VERSION_TABLE} has {updated} rows with {from_}, which is to become {to_}: not 1")
+            raise CommandError(f"{table} has {updated} rows with {from_}, which is to become {to_}: not 1")
 
 
 @contextmanager
@@ -115,8 +119,9 @@ def attempt(
                 guard.complete()
                 restore.complete()
 
-            _configure(connection, metadata, phases, _on_applied(running, request, record, complete))
+            _configure(connection, metadata, session, phases, _on_applied(running, request, record, complete))
             restore.follow(engine)
+            tenant_scripts.follow(engine, session, running)
             phases.follow(context.get_context(), engine)
             advance.notice(engine)
             guard.follow(engine)
@@ -140,11 +145,16 @@ def attempt(
 
 
 def _configure(
-    connection: sa.Connection, metadata: sa.MetaData | None, phases: Phases, on_applied: Callable[..., None]
+    connection: sa.Connection,
+    metadata: sa.MetaData | None,
+    session: Session,
+    phases: Phases,
+    on_applied: Callable[..., None],
 ) -> None:
     context.configure(
         connection=connection,
         target_metadata=metadata,
+        version_table=version_table(schema_of(session)),
         version_table_schema=VERSION_SCHEMA,
         transaction_per_migration=True,
         compare_server_default=True,

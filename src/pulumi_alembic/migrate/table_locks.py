@@ -15,6 +15,7 @@ from pulumi_alembic.database import server_message
 from pulumi_alembic.database.connection import log_in, read_catalog_document, send
 from pulumi_alembic.database.literals import Unbindable, bound
 from pulumi_alembic.database.sessions import locking, others, those
+from pulumi_alembic.database.tenant import schema_of
 from pulumi_alembic.errors import DatabaseError
 from pulumi_alembic.migrate.statement_error import as_its_error
 from pulumi_alembic.output.redact import redact
@@ -77,7 +78,8 @@ class TableLocks:
     def look(self, steps: Sequence[Any], session: Session) -> None:
         """Raise LooksAhead if other sessions are connected, because one of them could have to wait for a step."""
         request = self._request
-        if request.observer is not None or request.lock is None:
+        if request.observer is not None or request.lock is None or schema_of(session):
+            # For each tenant, the catalog of all tenants would be read.
             return
         revisions = [step for step in steps if hasattr(step, "revision")]
         if revisions and others(session, [session.info.backend_pid, request.lock.pid]):

@@ -1,4 +1,4 @@
-"""The provider's check, update and read for a resource with many databases."""
+"""The provider's check, update and read for a resource with many databases or schemas."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pulumi.dynamic import ReadResult
 from pulumi_alembic.database.connection import NoLogin
 from pulumi_alembic.errors import DatabaseError, MigrationError
 from pulumi_alembic.fanout.job import FanoutJob
-from pulumi_alembic.fanout.plan.databases import Listing, changes, databases
+from pulumi_alembic.fanout.plan.databases import Kind, Listing, changes
 from pulumi_alembic.fanout.plan.groups import Groups, counts_text, kept, revisions
 from pulumi_alembic.fanout.rollout import Rollout
 from pulumi_alembic.fanout.survey import judged, knock, survey
@@ -54,7 +54,7 @@ def check(olds: Properties, asked: Properties) -> Wire:
     many, log = Many(asked), asked.log
     url, listing = _listing(many, asked.url, olds.url)
     if listing is None:
-        return {Properties.plan: "the databases are not known yet", Properties.serial: olds.serial + 1}
+        return {Properties.plan: f"the {many.kind}s are not known yet", Properties.serial: olds.serial + 1}
     # A contract that is due since the preview of this command waits for the next one.
     noted = shown.noted_target(asked.urn) if asked.applying else ""
     as_of = noted or datetime.now(UTC).isoformat()
@@ -96,7 +96,7 @@ def migrate(properties: Properties) -> Wire:
     job = _job(properties, properties, properties.url, _decided.pop(properties.urn, ""))
     listing = many.kept or many.listing(properties.url)
     if listing is None or properties.url is None:
-        raise DatabaseError("the databases are not known, though the update is under way")
+        raise DatabaseError(f"the {many.kind}s are not known, though the update is under way")
     gates = properties.gates
     with WorkerPool(job) as pool:
         latest = _just_seen(properties, listing)
@@ -138,7 +138,7 @@ def read(id_: str, state: Properties) -> ReadResult:
     try:
         listing = many.listing(state.url)
         if listing is None:
-            raise DatabaseError("the state does not say which databases there are")
+            raise DatabaseError(f"the state does not say which {many.kind}s there are")
         knock(state.url or "", listing)
         with WorkerPool(_job(state, state, state.url)) as pool:
             counts, wrong, gone = read_all(pool, listing, many.waves.processes)
@@ -150,7 +150,7 @@ def read(id_: str, state: Properties) -> ReadResult:
         log.warning("not read, the state keeps the last reading:\n  " + "\n  ".join(kept(wrong)))
         return ReadResult(id_, properties)
     if gone:
-        log.warning(f"{databases(gone)} of {len(listing.names):,} are not there any more")
+        log.warning(f"{listing.counted(gone)} of {len(listing.names):,} are not there any more")
     if not counts:
         return ReadResult("", {})
     base = state.without(*_OUTPUTS, *DETAILS) | many.adds(listing)
@@ -183,7 +183,10 @@ def _job(properties: Properties, known: Properties, url: str | None, as_of: str 
     may_lose = allowed(properties.allow_data_loss)
     contracts = replace(properties.contracts, as_of=datetime.fromisoformat(as_of) if as_of else None)
     job = replace(properties.job(known), url=url or "", allow_data_loss=may_lose, contracts=contracts)
-    return FanoutJob(job, properties.lint_settings, properties.rehearse_with)
+    kind, shared = Many(properties).kind, properties.shared_schemas
+    # A baseline names the schemas of the database that it was written from.
+    job = replace(job, baselines=job.baselines and kind is Kind.DATABASE)
+    return FanoutJob(job, properties.lint_settings, properties.rehearse_with, kind, shared)
 
 
 def _details(groups: Groups) -> Wire:

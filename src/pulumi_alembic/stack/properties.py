@@ -117,12 +117,15 @@ class Properties:
     """Whether an empty database starts from a baseline. The state has the key only if it does not."""
 
     databases = _Property(_any)
+    schemas = _Property(_any)
+    """The tenants' schemas, in place of databases."""
+    shared_schemas = _Property(lambda value: tuple(value or ()))
     query = _Property(_any)
     query_url = _Property(_any, "__query_url")
     query_timeout = _Property(lambda value: value or "10s")
     waves = _Property(lambda value: value or {})
     names = _Property(_text, "__databases")
-    """Input and output: the packed names of the databases, unless they are too many for a state."""
+    """Input and output: the packed names of the databases or schemas, unless they are too many for a state."""
 
     contract = _Property(_text)
     """When contracts run, as `phases.parse` returns it; empty for the default."""
@@ -208,8 +211,8 @@ class Properties:
 
     @property
     def is_many(self) -> bool:
-        """Whether the resource has many databases."""
-        return Properties.databases in self.wire or Properties.query in self.wire
+        """Whether the resource has many databases, or many schemas."""
+        return any(key in self.wire for key in (Properties.databases, Properties.schemas, Properties.query))
 
     @property
     def gates(self) -> Gates:

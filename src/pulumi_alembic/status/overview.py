@@ -299,6 +299,8 @@ def _of_the_database(
     if read and read.records and read.records[0].result.startswith("failed: "):
         yield Problem(f"the newest run failed: {read.records[0].what}", guide.command("preview", state.stack))
     if migrated.failures:
-        yield Problem(f"{len(migrated.failures)} of its databases failed", guide.command("preview", state.stack))
+        yield Problem(
+            f"{len(migrated.failures)} of its databases or schemas failed", guide.command("preview", state.stack)
+        )
     if migrated.drift:
         yield Problem(f"{len(migrated.drift)} objects differ from what its last update left", look)

@@ -5,7 +5,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from pulumi_alembic import Approval, Backup, Drift, Migrations, PromoteFrom, Query, Waves
+from pulumi_alembic import Approval, Backup, Drift, Migrations, PromoteFrom, Query, Schemas, Waves
 from tests.conftest import PROJECT
 
 pytestmark = pytest.mark.usefixtures("event_loop")
@@ -97,6 +97,19 @@ def test_url_and_approval_may_be_outputs() -> None:
             {"databases": ["a"], "backup": Backup("always", "/b")},
             "backup is for one database, and here are many",
         ),
+        ({"schemas": []}, "schemas: there is not one schema"),
+        ({"schemas": ["kept"]}, "schemas, number 1 is kept, which is no tenant's schema"),
+        ({"schemas": "shop"}, "schemas must be a list of names, or a Query, not 'shop'"),
+        ({"schemas": Schemas(["a"], shared=["migrations"])}, "shared, number 1 is migrations"),
+        ({"schemas": ["a"], "databases": ["b"]}, "databases and schemas cannot be combined"),
+        (
+            {"schemas": ["a"], "backup": Backup("always", "/b")},
+            "backup and schemas cannot be combined: take backup off",
+        ),
+        ({"schemas": ["a"], "drift": Drift()}, "drift and schemas cannot be combined"),
+        ({"schemas": ["a"], "adopt": True}, "adopt and schemas cannot be combined"),
+        ({"schemas": ["a"], "rehearse_with": "postgresql://x"}, "rehearse_with and schemas cannot be combined"),
+        ({"schemas": ["a"], "waves": Waves(on_error="skip")}, "on_error must be stop or continue, not 'skip'"),
     ],
 )
 def test_what_makes_no_fan_out_is_an_error_of_the_program(arguments: dict[str, Any], said: str) -> None:
@@ -112,10 +125,17 @@ def test_a_query_goes_to_the_provider_with_its_address_as_a_secret() -> None:
     assert "databases" not in inputs
 
 
+def test_schemas_are_properties_beside_the_query_that_lists_them() -> None:
+    [inputs] = registered(schemas=lambda: Schemas(["a", "b"], shared=["public"]))
+    assert (inputs["schemas"], inputs["shared_schemas"]) == (["a", "b"], ["public"])
+    [inputs] = registered(schemas=lambda: Query("SELECT 'a'"))
+    assert (inputs["schemas"], inputs["query"]) == ("", "SELECT 'a'") and "databases" not in inputs
+
+
 def test_one_database_has_no_property_of_a_fan_out() -> None:
     """Otherwise every existing state would show a change."""
     [inputs] = registered()
-    assert not inputs.keys() & {"databases", "query", "waves", "revisions", "failures"}
+    assert not inputs.keys() & {"databases", "schemas", "shared_schemas", "query", "waves", "revisions", "failures"}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Groups of databases with equal plans, so that a thousand databases have a short summary. Pure."""
+"""Groups of databases or schemas with equal plans, so that a thousand of them have a short summary. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pulumi_alembic.fanout.plan.databases import Listing, databases, few
+from pulumi_alembic.fanout.plan.databases import Kind, Listing, few
 from pulumi_alembic.output.wording import counted
 from pulumi_alembic.review import plan_text
 from pulumi_alembic.review.plan_review import DIGEST_FORMULA, PARTS, PlanReview
@@ -115,7 +115,7 @@ class Groups:
         ways = [(group.way, len(group.numbers)) for group in (*self.pending.values(), *idle)]
         more = ways[_SHOWN:]
         text = [f"{number:,}: {way}" for way, number in ways[:_SHOWN]]
-        text[0] = f"{databases(ways[0][1])}: {ways[0][0]}"
+        text[0] = f"{self.listing.counted(ways[0][1])}: {ways[0][0]}"
         return "; ".join(text + ([f"{sum(n for _, n in more):,}: {len(more)} other plans"] if more else []))
 
     @property
@@ -174,7 +174,7 @@ class Groups:
         return shown
 
     def _databases_text(self, numbers: Sequence[int]) -> str:
-        return f"{databases(len(numbers))} ({few(map(self.name, numbers), len(numbers), 3)})"
+        return f"{self.listing.counted(len(numbers))} ({few(map(self.name, numbers), len(numbers), 3)})"
 
 
 def revisions(counts: Mapping[str, int]) -> dict[str, int]:
@@ -190,19 +190,19 @@ def counts_text(counts: Mapping[str, int]) -> str:
     return next(iter(few_)) if len(few_) == 1 else ", ".join(f"{id} ({number:,})" for id, number in few_.items())
 
 
-def failures(found: Mapping[str, str]) -> list[str]:
-    """Return the errors with their databases. Databases with the same error share a line."""
+def failures(found: Mapping[str, str], kind: Kind = Kind.DATABASE) -> list[str]:
+    """Return the errors with their databases or schemas. Those with the same error share a line."""
     same: dict[str, list[str]] = {}
     for name, error in found.items():
-        plain = _TIME.sub("…", error.replace(f'"{name}"', "…").replace(f"database {name} ", "database … "))
+        plain = _TIME.sub("…", error.replace(f'"{name}"', "…").replace(f"{kind} {name} ", f"{kind} … "))
         same.setdefault(plain, []).append(name)
     lines = []
     for text, names in list(same.items())[:_SHOWN]:
-        who = names[0] if len(names) == 1 else f"{databases(len(names))} ({few(names, len(names))})"
+        who = names[0] if len(names) == 1 else f"{counted(len(names), kind)} ({few(names, len(names))})"
         example = found[names[0]] if len(names) == 1 else text
         lines.append(f"{who}: " + example.replace("\n", "\n  "))
     rest = sum(len(names) for names in list(same.values())[_SHOWN:])
-    return lines + ([f"{databases(rest)} more failed, in {len(same) - _SHOWN} other ways"] if rest else [])
+    return lines + ([f"{counted(rest, kind)} more failed, in {len(same) - _SHOWN} other ways"] if rest else [])
 
 
 def kept(found: Mapping[str, str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from pulumi_alembic.database.connection import read_heads
 from pulumi_alembic.errors import BackfillError
 from pulumi_alembic.ledger import ledger
 from pulumi_alembic.ledger.ledger import STANDING, Event
-from pulumi_alembic.ledger.table import TABLE
+from pulumi_alembic.ledger.table import TABLE, ours
 from pulumi_alembic.migrate.blocks.walk import POSITIONS
 
 if TYPE_CHECKING:
@@ -99,9 +99,11 @@ class Backfill:
 
 def read(connection: Connection) -> list[Backfill]:
     """Return the backfills that applied revisions declared, oldest first. Nothing is changed."""
-    if not {"event"} <= ledger.columns(connection):
+    columns = ledger.columns(connection)
+    if "event" not in columns:
         return []
-    rows = connection.execute(sql.SQL(_BACKFILLS).format(table=TABLE)).fetchall()
+    query = sql.SQL(_BACKFILLS).format(table=TABLE, ours=ours(connection, columns))
+    rows = connection.execute(query).fetchall()
     if not rows:
         return []
     done: dict[int, tuple[Any, ...]] = {}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 
 from pulumi_alembic.database.connection import KEPT_SCHEMA, VERSION_SCHEMA
+from pulumi_alembic.database.tenant import schema_of
 from pulumi_alembic.migrate.data_loss.columns import read_columns
 from pulumi_alembic.output.wording import plural
 from pulumi_alembic.scripts.plan import Direction
@@ -30,7 +31,7 @@ WHERE kept.nspname = %s AND own.nspname = %s AND pg_has_role(kept.nspowner, 'usa
 _ENTRIES = """
 SELECT relname, description FROM pg_class
 JOIN pg_description ON objoid = pg_class.oid AND classoid = 'pg_class'::regclass AND objsubid = 0
-WHERE relnamespace = to_regnamespace(%s) AND relkind = 'r' AND description LIKE '{"kept": 1, %%'
+WHERE relnamespace = to_regnamespace(%s) AND relkind = 'r' AND starts_with(description, %s)
 """
 _LONGEST = 40
 
@@ -122,6 +123,12 @@ class Entry:
         return asdict(self)
 
 
+def _mark(connection: Connection) -> dict[str, Any]:
+    """Return the fields that the comments begin with, which differ between tenants. No release reads one of another."""
+    schema = schema_of(connection)
+    return {"kept": 2, "tenant": schema} if schema else {"kept": 1}
+
+
 def new_id() -> str:
     """Return eight random hexadecimal digits."""
     return secrets.token_hex(4)
@@ -139,7 +146,7 @@ def describe(connection: Connection, entry: Entry) -> None:
     """Write the entry into the comment of its preserved table. A new one gets the current time."""
     document = {**asdict(entry), "when": entry.when or datetime.now(UTC).isoformat(timespec="milliseconds")}
     del document["name"]
-    text = json.dumps({"kept": 1, **document})
+    text = json.dumps({**_mark(connection), **document})
     connection.execute(
         sql.SQL("COMMENT ON TABLE {} IS {}").format(sql.Identifier(KEPT_SCHEMA, entry.name), sql.Literal(text))
     )
@@ -159,8 +166,9 @@ def is_ready(connection: Connection) -> bool:
 
 
 def read(connection: Connection) -> list[Entry]:
-    """Return all preserved entries, the newest first."""
-    rows = connection.execute(_ENTRIES, [KEPT_SCHEMA]).fetchall()
+    """Return all preserved entries of the session's tenant, or of the database itself, the newest first."""
+    begins = json.dumps(_mark(connection))[:-1] + ", "
+    rows = connection.execute(_ENTRIES, [KEPT_SCHEMA, begins]).fetchall()
     entries = [entry for name, text in rows if (entry := _entry(name, text))]
     return sorted(entries, key=lambda preserved: (preserved.when, preserved.id), reverse=True)
 

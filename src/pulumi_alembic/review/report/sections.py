@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import Counter
 from collections.abc import Iterator
@@ -149,8 +150,9 @@ def _back_to(plans: list[Planned], preview: Preview, page: Page) -> str:
     origin = reviews[0].origin
     if len(reviews) > 1:
         names = ", ".join(page.code(review.origin) for review in page.rows(reviews, "revision"))
+        kind = "schemas" if re.match(r"[\d,]+ schema", plans[0].databases) else "databases"
         return (
-            f"- Roll back the schema{of}: its databases come from {names}, and one target is for all of them: set it "
+            f"- Roll back the schema{of}: its {kind} come from {names}, and one target is for all of them: set it "
             f"to one of these, then {command(preview, 'up')}"
         )
     if "+" in origin:

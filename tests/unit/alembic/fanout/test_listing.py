@@ -3,7 +3,7 @@
 import pytest
 
 from pulumi_alembic.errors import PolicyError
-from pulumi_alembic.fanout.plan.databases import Listing, address, changes, unpack
+from pulumi_alembic.fanout.plan.databases import Kind, Listing, address, changes, unpack
 
 TENANTS = [f"tenant_{number:04}" for number in range(1000)]
 
@@ -27,6 +27,18 @@ TENANTS = [f"tenant_{number:04}" for number in range(1000)]
 def test_what_is_no_list_of_databases_is_refused_and_named(names: list[object], said: str) -> None:
     with pytest.raises(PolicyError, match=said):
         Listing.of(names, "databases")
+
+
+@pytest.mark.parametrize("name", ["migrations", "kept", "information_schema", "pg_catalog", "pg_temp_3"])
+def test_what_is_no_tenants_schema_is_refused_and_named(name: str) -> None:
+    with pytest.raises(PolicyError, match=f"schemas, number 2 is {name}, which is no tenant's schema"):
+        Listing.of(["shop", name], "schemas", kind=Kind.SCHEMA)
+
+
+def test_a_listing_of_schemas_counts_schemas() -> None:
+    assert str(Listing.of(["a", "b"], "schemas", kind=Kind.SCHEMA)).startswith("2 schemas, v1:")
+    with pytest.raises(PolicyError, match="there is not one schema"):
+        Listing.of([], "schemas", kind=Kind.SCHEMA)
 
 
 def test_a_name_may_be_anything_that_postgresql_takes() -> None:

@@ -34,5 +34,11 @@ def test_what_is_no_number_of_databases_is_refused(name: str, value: object) -> 
 
 
 def test_settings_are_read_again_as_they_were() -> None:
-    for settings in ({}, {"canary": 2}, {"wave": 7, "parallel": 3}):
+    for settings in ({}, {"canary": 2}, {"wave": 7, "parallel": 3}, {"on_error": "continue"}):
         assert Waves.parse(settings).settings == settings
+    assert Waves.parse({"on_error": "stop"}).settings == {}
+
+
+def test_what_happens_on_an_error_has_two_words() -> None:
+    with pytest.raises(PolicyError, match="on_error must be stop or continue, not 'ignore'"):
+        Waves.parse({"on_error": "ignore"})
