@@ -26,7 +26,7 @@ from tests.faults.striking import Striker
 
 SEED = 14
 DRAWN = 2
-SHARES = 8 if ALL else 1
+SHARES = 16 if ALL else 1
 VERBS = ("create", "update", "delete")
 MOMENTS = ("before", "after")
 

@@ -116,7 +116,10 @@ def with_roles(work: Work, roles: Iterable[str]) -> Iterator[None]:
 
 @contextmanager
 def membership(work: Work, role: str, member: str) -> Iterator[None]:
-    """Make `member` a member of `role` for the block. Even after a failure the former state is restored."""
+    """Make `member` a member of `role` for the block. Afterwards the former state is restored, whatever failed.
+
+    The membership is revoked over a new connection if the block or the revocation loses this one.
+    """
     if member == role or _is_member(work, role, member):
         yield
         return
@@ -126,12 +129,21 @@ def membership(work: Work, role: str, member: str) -> Iterator[None]:
     except ConnectionLost:
         with suppress(ProviderError):
             work.session.settle()
-            _leave(work, role, member)
+            _leave_for_certain(work, role, member)
         raise
     except BaseException:
-        _leave(work, role, member)
+        _leave_for_certain(work, role, member)
         raise
-    _leave(work, role, member)
+    _leave_for_certain(work, role, member)
+
+
+def _leave_for_certain(work: Work, role: str, member: str) -> None:
+    """Revoke `role` from `member`, and once more over a new connection if this one is lost."""
+    try:
+        _leave(work, role, member)
+    except ConnectionLost:
+        work.session.settle()
+        _leave(work, role, member)
 
 
 def _join(work: Work, role: str, member: str) -> bool:
