@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,8 @@ class _Place:
         (folder / "__main__.py").write_text("import pulumi, walk\n\npulumi.run(walk.main)\n")
         (folder / "walk.py").write_text((HERE / "program.py").read_text())
         (folder / "quick/pip").mkdir(parents=True)
+        # Without this file the installed pip would be found first.
+        (folder / "quick/pip/__init__.py").touch()
         (folder / "quick/pip/__main__.py").write_text("print('[]')")
         (folder / ".venv").symlink_to(Path(sys.executable).parent.parent)
 
@@ -210,6 +213,10 @@ def _order(calls: list[dict[str, Any]]) -> list[str]:
     return [*found, *([f"Delete {', '.join(sorted(deletes))}"] if deletes else [])]
 
 
+# The counts of a preview that finds no change, which the embedded engine does not print before an update.
+_NOTHING_TO_DO = re.compile(r"^Resources:\n +\d+ unchanged\n(?=\n(?:Updating|Refreshing|Destroying) \()", re.MULTILINE)
+
+
 def _said(stdout: str, stderr: str) -> list[str]:
     """Return what both engines must print: the parts of a JSON document or stream, or a text's messages and counts."""
     if stdout.startswith("{"):
@@ -220,7 +227,7 @@ def _said(stdout: str, stderr: str) -> list[str]:
         kept = _without_warnings(documents)
         nothing: Any = [] if isinstance(kept, list) else {}
         return sorted(each.partition(": ")[2] for each in json_differences(_json(kept), nothing))
-    lines = [line.rstrip() for line in (stdout + stderr).splitlines()]
+    lines = [line.rstrip() for line in _with_shared_messages(_NOTHING_TO_DO.sub("", stdout) + stderr).splitlines()]
     found, within = [], False
     for line in lines:
         if line in ("Diagnostics:", "Resources:"):
@@ -232,11 +239,37 @@ def _said(stdout: str, stderr: str) -> list[str]:
     return plain_said(found)
 
 
+# The messages of a resource. The embedded engine prints a message that three or more resources share only once.
+_BLOCK = re.compile(r"^  \S+ \((.+)\)(?: and (\d+) more)?:\n((?: {4}.*\n|\n)+)", re.MULTILINE)
+_MANY = 3
+
+
+def _with_shared_messages(text: str) -> str:
+    """Return the text with a number instead of names above a message that many resources share but for their URNs."""
+    numbers: Counter[str] = Counter()
+
+    def shared(block: re.Match[str]) -> str:
+        return re.sub(rf"urn:\S+::{re.escape(block[1])}\b", "URN", block[3]).strip()
+
+    def once(block: re.Match[str]) -> str:
+        said = shared(block)
+        if (number := numbers[said]) < _MANY:
+            return block[0] if number else ""
+        numbers[said] = 0
+        return f"  {number} resources:\n    {said}\n"
+
+    for block in _BLOCK.finditer(text):
+        numbers[shared(block)] += 1 + int(block[2] or 0)
+    return _BLOCK.sub(once, text)
+
+
+# The CLI's second error of a program that failed. The embedded engine omits it after a `RunError`.
+_EXIT_CODE = "program exited with non-zero exit code"
 # The last output of a program that the CLI interrupted, or of Python's loop in it.
 _INTERRUPTED = (
     "KeyboardInterrupt",
     "During handling of the above exception, another exception occurred:",
-    "program exited with non-zero exit code",
+    _EXIT_CODE,
     "RuntimeWarning",
     "self._ready.clear()",
     "lost sys.stderr",
@@ -273,7 +306,7 @@ def _without_warnings(document: Any) -> Any:
         told = [(each, each.get("diagnosticEvent", {})) for each in document]
         return [each for each, what in told if PLUGIN_WARNING not in _text(what) and what.get("severity") != "info#err"]
     told = [each for each in document.get("diagnostics", []) if each["severity"] != "info#err"]
-    kept = [each for each in told if PLUGIN_WARNING not in each["message"]]
+    kept = [each for each in told if not any(part in each["message"] for part in (PLUGIN_WARNING, _EXIT_CODE))]
     for each in kept:
         _shorten(each)
     return {**{k: v for k, v in document.items() if k != "diagnostics"}, **({"diagnostics": kept} if kept else {})}
