@@ -304,12 +304,16 @@ def _without_warnings(document: Any) -> Any:
         for each in document:
             _shorten(each.get("diagnosticEvent", {}))
         told = [(each, each.get("diagnosticEvent", {})) for each in document]
-        return [each for each, what in told if PLUGIN_WARNING not in _text(what) and what.get("severity") != "info#err"]
+        return [each for each, what in told if what.get("severity") != "info#err" and not _omitted(_text(what))]
     told = [each for each in document.get("diagnostics", []) if each["severity"] != "info#err"]
-    kept = [each for each in told if not any(part in each["message"] for part in (PLUGIN_WARNING, _EXIT_CODE))]
+    kept = [each for each in told if not _omitted(each["message"])]
     for each in kept:
         _shorten(each)
     return {**{k: v for k, v in document.items() if k != "diagnostics"}, **({"diagnostics": kept} if kept else {})}
+
+
+def _omitted(message: str) -> bool:
+    return PLUGIN_WARNING in message or _EXIT_CODE in message
 
 
 def _shorten(diagnostic: dict[str, Any]) -> None:
