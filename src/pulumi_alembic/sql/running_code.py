@@ -41,8 +41,8 @@ class RunningCode:
         self._replaced: dict[str, _View] = {}
         """The views and functions that the revision creates."""
 
-    def statement(self, node: Any, destroys: Iterable[str], catalog: Catalog) -> None:
-        """Note what the statement breaks.
+    def statement(self, node: Any, destroys: Iterable[str], catalog: Catalog) -> list[Breakage]:
+        """Note and return what the statement breaks.
 
         Args:
             node: the tree of the statement.
@@ -64,6 +64,7 @@ class RunningCode:
             self._replaced[CatalogAfter(catalog).new_name(node.view)] = _View.of(node)
         if node.tag == "CreateFunctionStmt":
             self._replaced[catalog.find(*name_of(node.funcname), catalog.functions)] = _View(None, None)
+        return breaks
 
     def revision(self) -> tuple[Breakage, ...]:
         """Return what the statements since the last call break, except what the same revision replaces."""

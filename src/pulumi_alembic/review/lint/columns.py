@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -22,6 +23,7 @@ _APART = (
 _OF_ONE_TABLE = ("adding-foreign-key-constraint", "inline-foreign-key", "disallowed-unique-constraint")
 """Rules whose suggestion fails on a partitioned table, which accepts neither NOT VALID nor USING INDEX."""
 
+_CHANGE_TYPE = ("pulumi-alembic", "new", "change-type")
 _SERIAL = {"smallserial": "smallint", "serial2": "smallint", "bigserial": "bigint", "serial8": "bigint"}
 
 
@@ -68,6 +70,7 @@ def change_type(context: LintContext, node: Any, command: Any, table: str) -> It
             + f"\n# give {new} the default, constraints and indexes of {name}; let the application write both and read "
             + f"{new}; drop {name} in a later revision",
         ),
+        "" if command.def_.raw_default else shlex.join([*_CHANGE_TYPE, table, command.name, type_]),
     )
 
 

@@ -37,9 +37,13 @@ class LintContext:
 
 @dataclass(frozen=True)
 class Draft:
-    """A finding without a severity: `what` happens on which `tables`, and what to write `instead`."""
+    """A finding without a severity: `what` happens on which `tables`, and what to write `instead`.
+
+    `recipe` is the command that writes the change for code of both versions, if the check knows it.
+    """
 
     rule: str
     what: str
     tables: tuple[str, ...] = ()
     instead: str = ""
+    recipe: str = ""

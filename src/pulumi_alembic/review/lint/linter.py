@@ -14,7 +14,7 @@ from pulumi_alembic.review.lint import installed, practice, rows
 from pulumi_alembic.review.lint.context import Draft, LintContext
 from pulumi_alembic.review.lint.custom import LintStatement
 from pulumi_alembic.review.lint.exceptions import LintException, LintExceptions, in_sql
-from pulumi_alembic.review.lint.recipes import recipe
+from pulumi_alembic.review.lint.recipes import avoiding, recipe
 from pulumi_alembic.review.lint.rules import BROKEN, RULES, Scale
 from pulumi_alembic.review.lint.settings import OFF, Settings
 from pulumi_alembic.review.lint.sizes import Size, size_of
@@ -170,9 +170,10 @@ class RevisionLint:
         drafts: dict[tuple[str, tuple[str, ...], str], Draft] = {}
         for piece in pieces:
             does, behind = (seen, catalog) if len(pieces) == 1 else play(piece, catalog)
-            self._follow(piece, does, catalog)
+            commands = self._recipes(self._follow(piece, does, catalog))
             for draft in _once(self._drafts(piece, LintContext(catalog, does, outside, self._made))):
-                drafts[draft.rule, draft.tables, draft.what] = draft
+                instead = "\n".join(filter(None, [draft.instead, *(avoiding(draft, commands) if self.running else ())]))
+                drafts[draft.rule, draft.tables, draft.what] = replace(draft, instead=instead)
             catalog = behind
         exceptions = [*self._exceptions.at(line), *in_sql(sql)]
         self._said += [
@@ -206,18 +207,24 @@ class RevisionLint:
         excused = [self._excused(finding, [*self._exceptions.all, *self._for_this_update()]) for finding in findings]
         return (*excused, *self._of_exceptions(judge=not runs_python))
 
-    def _follow(self, sql: str, does: Effects, catalog: Catalog) -> None:
-        if self.running is None:
-            return
-        with suppress(ParseError):
-            for node in parse(sql, shared=True):
-                self.running.statement(node, does.destroys, catalog)
+    def _follow(self, sql: str, does: Effects, catalog: Catalog) -> list[Breakage]:
+        """Return what the statement breaks for running code."""
+        breakages: list[Breakage] = []
+        if self.running is not None:
+            with suppress(ParseError):
+                for node in parse(sql, shared=True):
+                    breakages += self.running.statement(node, does.destroys, catalog)
+        return breakages
+
+    def _recipes(self, breakages: Iterable[Breakage]) -> list[str]:
+        """Return the commands of recipes that write what the breakages are about."""
+        named = [recipe(breakage, self.running.schema) for breakage in breakages] if self.running else []
+        return [*dict.fromkeys(filter(None, named))]
 
     def _of_phase(self, *, sure: bool) -> Iterator[Draft]:
         """Return what is wrong with the phase in the script. `sure` is whether all statements are known."""
         if self.script.phase == EXPAND and self.breaks:
-            named = [recipe(breakage, self.running.schema) for breakage in self._broken] if self.running else []
-            commands = [*dict.fromkeys(filter(None, named))][:_SHOWN] or _RECIPES
+            commands = self._recipes(self._broken)[:_SHOWN] or _RECIPES
             advice = "\n".join([_CONTRACT_ADVICE, *(f"# a recipe writes both: {command}" for command in commands)])
             yield Draft(BREAKS, few(self.breaks, _SHOWN), (), advice)
         if self.script.phase == CONTRACT and self.running and not self.breaks and sure and not self.follows:

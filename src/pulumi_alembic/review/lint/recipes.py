@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pulumi_alembic.sql.catalog import Catalog, Relation
 
 if TYPE_CHECKING:
+    from pulumi_alembic.review.lint.context import Draft
     from pulumi_alembic.sql.running_code import Breakage
 
-__all__ = ["recipe"]
+__all__ = ["avoiding", "recipe"]
 
 _COLUMN = {
     "drops ": "drop-column {table} {column}",
@@ -24,6 +26,27 @@ _ADDED = {
     r"adds a foreign key \(([\w$]+)\) to ": "add-foreign-key {table} {added} OTHER KEY",
     r"adds (?:UNIQUE|a unique index) \(([\w$]+(?:, [\w$]+)*)\) to ": "add-unique {table} {added}",
 }
+
+_AVOID = {
+    "adding-foreign-key-constraint": {"add-foreign-key"},
+    "adding-not-nullable-field": {"set-not-null"},
+    "adding-required-field": {"add-not-null-column"},
+    "constraint-missing-not-valid": {"add-check"},
+    "destroys-data": {"drop-column", "drop-table"},
+    "disallowed-unique-constraint": {"add-unique"},
+    "renaming-column": {"rename-column"},
+    "renaming-table": {"rename-table"},
+    "require-concurrent-index-creation": {"add-unique"},
+}
+"""By lint rule, the recipes whose revisions it accepts."""
+
+
+def avoiding(draft: Draft, commands: Iterable[str]) -> list[str]:
+    """Return a line for each of these commands whose recipe writes the change without such a finding."""
+    named = [command for command in commands if command.split()[2] in _AVOID.get(draft.rule, ())]
+    return [
+        f"# a recipe writes it for code of both versions: {command}" for command in (*named, draft.recipe) if command
+    ]
 
 
 def recipe(breakage: Breakage, schema: Catalog) -> str:

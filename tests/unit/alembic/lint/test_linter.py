@@ -351,6 +351,42 @@ def test_a_batched_update_ends_whatever_its_condition(project: Path) -> None:
     assert rules(project, there=there) == []
 
 
+@pytest.mark.parametrize(
+    ("sql", "rule", "words"),
+    [
+        ("ALTER TABLE t ALTER a TYPE bigint", "changing-column-type", "change-type app.t a bigint"),
+        ("ALTER TABLE t ALTER a SET NOT NULL", "adding-not-nullable-field", "set-not-null app.t a"),
+        ("ALTER TABLE t ADD n int NOT NULL", "adding-required-field", "add-not-null-column app.t n TYPE DEFAULT"),
+        ("ALTER TABLE t ADD CHECK (a > 0)", "constraint-missing-not-valid", "add-check app.t NAME 'a > 0'"),
+        (
+            "ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES t",
+            "adding-foreign-key-constraint",
+            "add-foreign-key app.t a OTHER KEY",
+        ),
+        ("ALTER TABLE t ADD UNIQUE (a)", "disallowed-unique-constraint", "add-unique app.t a"),
+        ("CREATE UNIQUE INDEX u ON t (a)", "require-concurrent-index-creation", "add-unique app.t a"),
+        ("ALTER TABLE t DROP a", "destroys-data", "drop-column app.t a"),
+        ("DROP TABLE t", "destroys-data", "drop-table app.t"),
+        ("ALTER TABLE t RENAME a TO b", "renaming-column", "rename-column app.t a b"),
+        ("ALTER TABLE t RENAME TO u", "renaming-table", "rename-table app.t u"),
+        ("CREATE INDEX i ON t (a)", "require-concurrent-index-creation", ""),
+        ("ALTER TABLE t ALTER a TYPE text USING a + 1", "changing-column-type", ""),
+        ("ALTER TABLE t ADD n uuid DEFAULT gen_random_uuid()", "adding-field-with-default", ""),
+    ],
+)
+def test_a_finding_names_the_recipe_whose_revisions_have_none(project: Path, sql: str, rule: str, words: str) -> None:
+    write(project, f"op.execute({sql!r})", doc="m\n\nWhy.")
+    [finding] = [each for each in found(project) if each.rule == rule]
+    lines = [line for line in finding.suggestion.splitlines() if "recipe" in line]
+    assert lines == ([f"# a recipe writes it for code of both versions: pulumi-alembic new {words}"] if words else [])
+
+
+def test_in_a_downgrade_no_recipe_is_named(project: Path) -> None:
+    write(project, "op.execute('ALTER TABLE t ADD n int')", "op.execute('ALTER TABLE t ALTER a TYPE bigint')")
+    findings = [each.finding for each in lint_scripts(project, [ONE], Settings()) if each.direction == "downgrade"]
+    assert not [each for each in findings if "recipe" in each.suggestion]
+
+
 def test_a_plain_and_careful_revision_has_no_finding(project: Path) -> None:
     lines = [
         "CREATE TABLE u (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, at timestamptz, data jsonb)",
