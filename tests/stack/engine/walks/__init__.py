@@ -160,6 +160,7 @@ class _Place:
     def _plain(self, text: str) -> str:
         text = text.replace(str(self._folder.resolve()), "<project>").replace(str(self._folder), "<project>")
         text = UUID.sub(_scrubbed, text)
+        text = _NO_PLAN.sub(r"the plan '\1' cannot be read: No such file or directory", text)
         return text.replace("pulumi-embedded", "pulumi")
 
 
@@ -237,6 +238,10 @@ def _said(stdout: str, stderr: str) -> list[str]:
         if (within or line.startswith("error: ")) and line.strip() and PLUGIN_WARNING not in line:
             found.append(re.sub(r" +", " ", line))
     return plain_said(found)
+
+
+# The CLI's message about a plan that was not saved.
+_NO_PLAN = re.compile(r"open (plan\.json): no such file or directory")
 
 
 # The messages of a resource. The embedded engine prints a message that three or more resources share only once.
