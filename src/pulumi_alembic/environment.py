@@ -28,7 +28,7 @@ from pulumi_alembic.migrate.authoring import list_in_manifest, refuse_unnamed_me
 from pulumi_alembic.migrate.data_loss.settings import allowed
 from pulumi_alembic.migrate.job import ENTERED, Job, Listener, Request
 from pulumi_alembic.migrate.online import run_online
-from pulumi_alembic.output.printable import printable
+from pulumi_alembic.output.printable import printable, was_interrupted
 from pulumi_alembic.output.redact import redact
 from pulumi_alembic.output.tracing import span
 from pulumi_alembic.policy import Policy
@@ -103,6 +103,8 @@ def _load_scripts() -> None:
     except RevisionError as error:
         raise CommandError(f"the scripts do not form one history: {error}") from None
     except (Exception, SystemExit) as error:
+        if was_interrupted(error):
+            raise KeyboardInterrupt from None
         files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
         files += [error.filename or ""] if isinstance(error, SyntaxError) else []
         script = next((file for file in reversed(files) if file.startswith(folder)), folder)

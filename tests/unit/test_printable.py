@@ -1,5 +1,6 @@
 """No printed text commands a terminal or a CI log: the function, and the streams that apply it to all output."""
 
+import importlib
 import io
 import json
 import os
@@ -153,6 +154,26 @@ def test_a_command_prints_in_every_encoding(encoding: str) -> None:
     done = subprocess.run([sys.executable, "-c", PRINTS, "2"], capture_output=True, env=environment)
     assert (done.returncode, done.stderr.count(b"Traceback")) == (0, 0)
     assert done.stdout.decode(encoding).replace("\\u2192", "→") == "→ 0\n→ 1\n"
+
+
+@pytest.mark.parametrize("package", ["pulumi_alembic.output", "pulumi_embedded"])
+def test_an_error_that_ctrl_c_caused_is_an_interruption(package: str) -> None:
+    """Python raises RuntimeError, or adds a note, if a class is interrupted while it is created."""
+    guarded_output = importlib.import_module(f"{package}.printable").guarded_output
+
+    class Interrupted:
+        def __set_name__(self, owner: type, name: str) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), guarded_output():
+        type("Created", (), {"field": Interrupted()})
+    with pytest.raises(KeyboardInterrupt), guarded_output():
+        try:
+            raise KeyboardInterrupt
+        finally:
+            _ = 1 / 0
+    with pytest.raises(ZeroDivisionError), guarded_output():
+        _ = 1 / 0
 
 
 def test_a_full_disk_is_an_error() -> None:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-__all__ = ["GuardedStream", "guarded_output", "json_text", "printable"]
+__all__ = ["GuardedStream", "guarded_output", "json_text", "printable", "was_interrupted"]
 
 _COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 _UNUSUAL = re.compile(r"[^ -~\n\t]")
@@ -142,6 +142,7 @@ def guarded_output() -> Iterator[None]:
     """Replace standard output and standard error by GuardedStreams for a command.
 
     Raises:
+        KeyboardInterrupt: Ctrl-C ended the command, even if another error took the place of this one.
         OSError: Standard output could not be written. The command has ended by then.
 
     """
@@ -150,6 +151,10 @@ def guarded_output() -> Iterator[None]:
     sys.stdout, sys.stderr = ours
     try:
         yield
+    except Exception as error:
+        if was_interrupted(error):
+            raise KeyboardInterrupt from error
+        raise
     finally:
         for stream in ours:
             if stream:
@@ -157,6 +162,13 @@ def guarded_output() -> Iterator[None]:
         sys.stdout, sys.stderr = before
     if ours[0] and ours[0].error:
         raise ours[0].error
+
+
+def was_interrupted(error: BaseException | None) -> bool:
+    """Return whether Ctrl-C is the cause of the error. While a class is created, Python itself raises RuntimeError."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _escaped(match: re.Match[str]) -> str:
