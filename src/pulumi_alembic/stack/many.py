@@ -28,6 +28,7 @@ from pulumi_alembic.stack import plugin_errors, shown
 from pulumi_alembic.stack.databases import Many
 from pulumi_alembic.stack.log import Log
 from pulumi_alembic.stack.properties import DETAILS, ID, Properties, Wire
+from pulumi_alembic.stack.tenant_drift import TenantDrift
 
 __all__ = ["check", "migrate", "read"]
 
@@ -105,8 +106,11 @@ def migrate(properties: Properties) -> Wire:
             if shown.noted(properties.urn) != groups.digest:
                 _tell(groups, log, [])
             gates.check(groups.reviews, groups.digest)
-        reason = properties.contracts.reason
+        reason, drift = properties.contracts.reason, TenantDrift(properties, listing)
+        if groups.pending:
+            drift.begin()
         outcome = Rollout(pool, groups, many.waves, log, gates, contract=reason).run()
+    drift.end()
     counts = {id: number for id, number in outcome.counts.items() if number}
     outputs = properties.without(*DETAILS) | _outputs(counts, kept(outcome.failed))
     if outcome.failed:
@@ -142,6 +146,7 @@ def read(id_: str, state: Properties) -> ReadResult:
         knock(state.url or "", listing)
         with WorkerPool(_job(state, state, state.url)) as pool:
             counts, wrong, gone = read_all(pool, listing, many.waves.processes)
+        drift = {} if wrong else TenantDrift(state, listing).look()
     except MigrationError as error:
         # A warning and no failure: this refresh can itself reveal the problem that the next update repairs.
         log.warning(f"not read, the state keeps the last reading: {error}")
@@ -154,9 +159,11 @@ def read(id_: str, state: Properties) -> ReadResult:
     if not counts:
         return ReadResult("", {})
     base = state.without(*_OUTPUTS, *DETAILS) | many.adds(listing)
-    base = {key: value for key, value in base.items() if key not in (Properties.effective_target, Properties.held)}
-    inputs = {**base, Properties.target: counts_text(counts), Properties.plan: ""}
-    return ReadResult(id_, base | _outputs(counts, {}), inputs)
+    decided = (Properties.effective_target, Properties.held, Properties.drift)
+    base = {key: value for key, value in base.items() if key not in decided}
+    reading: Wire = {Properties.drift: drift} if drift else {}
+    inputs = {**base, Properties.target: counts_text(counts), Properties.plan: "", **reading}
+    return ReadResult(id_, base | _outputs(counts, {}) | reading, inputs)
 
 
 def _listing(many: Many, url: str | None, old: str | None) -> tuple[str | None, Listing | None]:

@@ -106,7 +106,6 @@ def test_url_and_approval_may_be_outputs() -> None:
             {"schemas": ["a"], "backup": Backup("always", "/b")},
             "backup and schemas cannot be combined: take backup off",
         ),
-        ({"schemas": ["a"], "drift": Drift()}, "drift and schemas cannot be combined"),
         ({"schemas": ["a"], "adopt": True}, "adopt and schemas cannot be combined"),
         ({"schemas": ["a"], "rehearse_with": "postgresql://x"}, "rehearse_with and schemas cannot be combined"),
         ({"schemas": ["a"], "waves": Waves(on_error="skip")}, "on_error must be stop or continue, not 'skip'"),
