@@ -13,6 +13,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import fcntl
+import gc
 import importlib
 import io
 import json
@@ -189,18 +190,31 @@ def main() -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     os.dup2(nothing, 1)
+    _listen(listener, path)
+
+
+def _listen(listener: socket.socket, path: Path) -> None:
+    """Start a fork for each client, and send the client its exit code when it ends."""
+    clients: dict[int, socket.socket] = {}
+    ended, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake)
     while path.exists():
-        if not select.select([listener], [], [], 1)[0]:
-            continue
-        client, _ = listener.accept()
-        if os.fork() == 0:
-            listener.close()
-            _serve(client)
-            os._exit(0)
-        client.close()
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+        ready = select.select([listener, ended], [], [], 1)[0]
+        if listener in ready:
+            client, _ = listener.accept()
+            # The client can be killed at any time.
+            with contextlib.suppress(json.JSONDecodeError):
+                clients[_serve(client, listener, *clients.values())] = client
+        if ended in ready:
+            os.read(ended, 4096)
+        while clients:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                break
+            with contextlib.suppress(BrokenPipeError), clients.pop(pid) as client:
+                client.sendall(str(os.waitstatus_to_exitcode(status)).encode())
 
 
 def _load() -> None:
@@ -214,25 +228,31 @@ def _load() -> None:
                 importlib.import_module(module.name)
     assert threading.active_count() == 1, "a fork has no other thread"
     interpreters.start, plugins.start = start, start  # type: ignore[assignment]
+    # A search for garbage would copy the memory that the forks share.
+    gc.collect()
+    gc.freeze()
 
 
-def _serve(client: socket.socket) -> None:
+def _serve(client: socket.socket, *others: socket.socket) -> int:
+    """Start the client's command as a fork, which does not keep the sockets of this process, and return its pid."""
     _, files, _, _ = socket.recv_fds(client, 1, 3)
     with client.makefile("rb") as sent:
         request = json.loads(sent.read())
     pid = os.fork()
     if pid == 0:
-        client.close()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for open_ in (client, *others):
+            open_.close()
         _become(request, files)
     # As soon as the client knows the fork, it can send signals to the fork's group.
     with contextlib.suppress(OSError):
         os.setpgid(pid, pid)
     for file in files:
         os.close(file)
-    client.sendall(f"{pid}\n".encode())
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     with contextlib.suppress(BrokenPipeError):
-        client.sendall(str(code).encode())
+        client.sendall(f"{pid}\n".encode())
+    return pid
 
 
 def _become(request: dict[str, Any], files: Sequence[int]) -> NoReturn:
