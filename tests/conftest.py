@@ -42,7 +42,7 @@ from taskdb.local.install import binaries_for_new_server
 from taskdb.local.place import Place
 from taskdb.local.ports import free_port
 from taskdb.local.record import Server
-from tests import loaded
+from tests import keys, loaded
 
 if TYPE_CHECKING:
     from tests.collector import Collected
@@ -292,6 +292,8 @@ def forks(run_folder: Path) -> Iterator[None]:
         patch.setenv(loaded.SOCKET, str(run_folder / "loaded.socket"))
         for module in (interpreters, plugins):
             patch.setattr(module, "start", loaded.start)
+        for deriving in keys.MODULES:
+            patch.setattr(deriving, "PBKDF2HMAC", keys.remembered(run_folder))
         yield
 
 

@@ -36,6 +36,7 @@ from typing import IO, Any, NoReturn
 
 from pulumi_embedded.processes import interpreters, plugins
 from pulumi_embedded.tracing import environment
+from tests import keys
 
 start_process = interpreters.start
 
@@ -228,6 +229,8 @@ def _load() -> None:
                 importlib.import_module(module.name)
     assert threading.active_count() == 1, "a fork has no other thread"
     interpreters.start, plugins.start = start, start  # type: ignore[assignment]
+    for deriving in keys.MODULES:
+        deriving.PBKDF2HMAC = keys.remembered(Path(sys.argv[1]).parent)
     # A search for garbage would copy the memory that the forks share.
     gc.collect()
     gc.freeze()
