@@ -133,8 +133,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave tests marked `full` and `few` to `make test-all`, unless a test is selected by its id.
 
-    `few(3)` runs three cases of a test, spread over all of them. `few("a", "b")` runs the cases whose ids contain one
-    of these.
+    `few(3)` runs three cases of a test, spread over all of them. `few("a", "b")` runs the cases with these ids, or, if
+    no case has such an id, those whose ids contain it.
     """
     if ALL or any("::" in argument for argument in config.args):
         return
@@ -169,7 +169,8 @@ def _few(test: str, cases: list[pytest.Item], wanted: tuple[Any, ...], *, narrow
         return [cases[number * len(cases) // first] for number in range(min(first, len(cases)))]
     chosen = []
     for name in wanted:
-        matching = [case for case in cases if name in case.nodeid.partition("[")[2]]
+        matching = [case for case in cases if case.nodeid.endswith(f"[{name}]")]
+        matching = matching or [case for case in cases if name in case.nodeid.partition("[")[2]]
         if not matching and not narrowed:
             raise pytest.UsageError(f"{test}: no case of it is called {name}")
         chosen += matching
