@@ -34,6 +34,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from pulumi_alembic.fanout.worker_pool import pool
 from pulumi_embedded.processes import interpreters, plugins
 from taskdb.local.account import Account
 from taskdb.local.binaries import Binaries, inspect
@@ -288,11 +289,12 @@ def run_folder(pytestconfig: pytest.Config) -> Path:
 
 @pytest.fixture(scope="session", autouse=not ALL)
 def forks(run_folder: Path) -> Iterator[None]:
-    """Run the commands of tests, and the programs and plugins of engines, as forks of one process."""
+    """Run the commands of tests, and what engines and worker pools start, as forks of one process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(loaded.SOCKET, str(run_folder / "loaded.socket"))
         for module in (interpreters, plugins):
             patch.setattr(module, "start", loaded.start)
+        patch.setattr(pool, "subprocess", loaded.Helpers)
         for deriving in keys.MODULES:
             patch.setattr(deriving, "PBKDF2HMAC", keys.remembered(run_folder))
         yield

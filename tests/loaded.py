@@ -1,10 +1,10 @@
 """Python commands as forks of one process that has loaded the libraries.
 
-Loading takes longer than most commands. `make test` starts the commands of the acceptance tests so, and the programs
-and plugins of every engine. In `make test-all`, and in tests of processes, which use the fixture `processes`, each is a
-separate process.
+Loading takes longer than most commands. `make test` starts the commands of the acceptance tests so, the programs and
+plugins of every engine, and the helpers of worker pools. In `make test-all`, and in tests of processes, which use the
+fixture `processes`, each is a separate process.
 
-`python -m tests.loaded SOCKET` starts that process. A client sends it the command and three file descriptors. The
+`python -m tests.loaded SOCKET` starts that process. A client sends it the command and its file descriptors. The
 answers are the fork's pid and, when it ends, its exit code, negative for a signal.
 """
 
@@ -34,6 +34,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
+from pulumi_alembic.fanout.worker_pool import pool
 from pulumi_embedded.processes import interpreters, plugins
 from pulumi_embedded.tracing import environment
 from tests import keys
@@ -45,6 +46,8 @@ PACKAGES = ("pulumi_alembic", "pulumi_embedded", "taskdb")
 NOT_LOADED = ("__main__", "pytest_plugin", "testing", "processes.program", "processes.dynamic")
 SOCKET = "TASKDB_TESTS_LOADED"
 """The variable that names the socket, for the processes that tests start."""
+STARTED_BY = "TASKDB_TESTS_STARTED_BY"
+"""The variable with the pid of the process that started a program or a plugin, whose parent is another process."""
 
 
 def can_be_a_fork(command: Sequence[str | Path], environment: Mapping[str, str]) -> bool:
@@ -52,8 +55,7 @@ def can_be_a_fork(command: Sequence[str | Path], environment: Mapping[str, str])
     if SOCKET not in os.environ:
         return False
     program = Path(command[0])
-    same = program.is_absolute() and program.parent.resolve() == Path(sys.prefix, "bin").resolve()
-    return same and _settings(environment) == _settings(os.environ) and _is_python(program)
+    return program.is_absolute() and _settings(environment) == _settings(os.environ) and _is_python(program)
 
 
 def _settings(environment: Mapping[str, str]) -> dict[str, str]:
@@ -63,10 +65,13 @@ def _settings(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _is_python(program: Path) -> bool:
-    if program.name.startswith("python"):
-        return True
-    with program.open("rb") as file:
-        return file.read(2) == b"#!" and b"python" in file.readline()
+    if not program.name.startswith("python"):
+        with program.open("rb") as file:
+            words = file.readline(1000).split()
+        if not words or not words[0].startswith(b"#!"):
+            return False
+        program = Path(os.fsdecode(words[0][2:]))
+    return program.name.startswith("python") and program.parent.resolve() == Path(sys.prefix, "bin").resolve()
 
 
 class Started:
@@ -77,7 +82,7 @@ class Started:
     ) -> None:
         self.args = command
         self.returncode: int | None = None
-        self.stdin: IO[str] | None = None
+        self.stdin: IO[Any] | None = None
         self.stdout: IO[str] | None = None
         self.stderr: IO[str] | None = None
         self._answers = socket.socket(socket.AF_UNIX)
@@ -128,7 +133,7 @@ def start(command: Sequence[str], folder: Path, stdin: int) -> Started | subproc
         os.close(pipes[0][1])
     [(read, write), (out, written), (errors, told)] = pipes
     try:
-        started = Started(command, folder, variables, (read, written, told))
+        started = Started(command, folder, {**variables, STARTED_BY: str(os.getpid())}, (read, written, told))
     finally:
         for theirs in (read, written, told):
             os.close(theirs)
@@ -137,6 +142,29 @@ def start(command: Sequence[str], folder: Path, stdin: int) -> Started | subproc
     started.stdout = os.fdopen(out, errors="replace")
     started.stderr = os.fdopen(errors, errors="replace")
     return started
+
+
+class Helpers:
+    """A substitute for the module `subprocess` of `pulumi_alembic.fanout.worker_pool.pool`."""
+
+    PIPE = subprocess.PIPE
+    TimeoutExpired = subprocess.TimeoutExpired
+
+    @staticmethod
+    def Popen(  # noqa: N802 - the name that it replaces
+        command: Sequence[str], *, stdin: int, pass_fds: Sequence[int], env: Mapping[str, str] | None
+    ) -> Started | subprocess.Popen[bytes]:
+        """Start the helper process of a worker pool. Its last argument is the number of the file for its answers."""
+        variables = os.environ if env is None else env
+        if not can_be_a_fork(command, variables):
+            return subprocess.Popen(command, stdin=stdin, pass_fds=pass_fds, env=env)
+        read, write = os.pipe()
+        try:
+            started = Started([*command[:-1], "3"], Path.cwd(), variables, [read, 1, 2, *pass_fds])
+        finally:
+            os.close(read)
+        started.stdin = os.fdopen(write, "wb", 0)
+        return started
 
 
 def run(
@@ -229,6 +257,7 @@ def _load() -> None:
                 importlib.import_module(module.name)
     assert threading.active_count() == 1, "a fork has no other thread"
     interpreters.start, plugins.start = start, start  # type: ignore[assignment]
+    pool.subprocess = Helpers  # type: ignore[assignment]
     for deriving in keys.MODULES:
         deriving.PBKDF2HMAC = keys.remembered(Path(sys.argv[1]).parent)
     # A search for garbage would copy the memory that the forks share.
@@ -238,7 +267,7 @@ def _load() -> None:
 
 def _serve(client: socket.socket, *others: socket.socket) -> int:
     """Start the client's command as a fork, which does not keep the sockets of this process, and return its pid."""
-    _, files, _, _ = socket.recv_fds(client, 1, 3)
+    _, files, _, _ = socket.recv_fds(client, 1, 4)
     with client.makefile("rb") as sent:
         request = json.loads(sent.read())
     pid = os.fork()

@@ -635,6 +635,7 @@ def test_a_preview_with_nothing_pending_loads_neither_alembic_nor_a_parser(
         list(pool.run("review", [(tenants.names[0], "")], 1))
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_url_is_in_no_argument_and_no_environment(tenants: Tenants) -> None:
     """Every user of the machine can read both."""
     with WorkerPool(job(tenants, TWO)) as pool:

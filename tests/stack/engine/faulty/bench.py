@@ -66,7 +66,9 @@ class Bench:
         (bench.project / "Pulumi.dev.yaml").write_text(f"encryptionsalt: {SALT}\n")
         (bench.project / "__main__.py").write_text(PROGRAM)
         bench.declare({})
-        bench.plugin(f'exec "{sys.executable}" -u "{HERE / "plugin.py"}" "$@"')
+        bench.plugin(
+            f"import runpy\n\nrunpy.run_path({str(HERE / 'plugin.py')!r}, run_name='__main__')", sys.executable
+        )
         done = bench.run("stack init dev")
         assert done.code == 0, done.output
         return bench
@@ -76,11 +78,11 @@ class Bench:
         shutil.copytree(self.folder, folder, symlinks=True)
         return Bench(folder, self._launcher)
 
-    def plugin(self, script: str) -> None:
-        """Install a shell script as the provider's plugin."""
+    def plugin(self, script: str, interpreter: str = "/bin/sh") -> None:
+        """Install a script as the provider's plugin."""
         file = self.folder / "bin" / "pulumi-resource-faulty"
         file.parent.mkdir(exist_ok=True)
-        file.write_text(f"#!/bin/sh\n{script}\n")
+        file.write_text(f"#!{interpreter}\n{script}\n")
         file.chmod(file.stat().st_mode | stat.S_IXUSR)
 
     def declare(self, things: Things) -> None:

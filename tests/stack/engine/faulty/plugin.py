@@ -138,7 +138,7 @@ class Calls:
 
     def do(self, what: str, context: Any) -> None:
         if what in ("kill engine", "kill both"):
-            os.kill(os.getppid(), signal.SIGKILL)
+            os.kill(int(os.environ.get("TASKDB_TESTS_STARTED_BY") or os.getppid()), signal.SIGKILL)
         if what in ("kill plugin", "kill both"):
             os.kill(os.getpid(), signal.SIGKILL)
         if what == "exit":
