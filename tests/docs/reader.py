@@ -214,9 +214,25 @@ def environment_of(project: Path, binaries: Binaries) -> dict[str, str]:
     }
 
 
+@contextmanager
+def new(run_folder: Path, binaries: Binaries) -> Iterator[tuple[Path, dict[str, str]]]:
+    """Copy the project before its first command. Its server is deleted with it.
+
+    Yield the folder, and its user's environment.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="page-", dir=run_folder))
+    folder.chmod(0o755)
+    project = copied(folder)
+    try:
+        yield project, environment_of(project, binaries)
+    finally:
+        local.remove(project)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 @dataclass(frozen=True)
 class Beginning:
-    """A project after `make up`, with a stopped server. Each page begins with a copy."""
+    """A project after `make up`, with a stopped server. A page that does not run it begins with a copy."""
 
     home: Path
     binaries: Binaries

@@ -15,7 +15,7 @@ import pytest
 from taskdb.local.binaries import Binaries
 from tests.conftest import PROJECT
 from tests.docs.pages import fences, steps
-from tests.docs.reader import Beginning, Reader, Shell, rewritten
+from tests.docs.reader import Beginning, Reader, Shell, new, rewritten
 
 REPRINT = os.environ.get("TASKDB_DOCS") == "print"
 
@@ -39,6 +39,9 @@ NOT_TYPED: Mapping[str, Mapping[str, str]] = {
 }
 """Commands of a page that no test types, by their beginning, with the reason."""
 
+NEW = ("README.md",)
+"""The pages that create the stack. The others begin with one."""
+
 FAST = ("README.md",)
 """The pages that `make test` follows. `make test-all` follows all of them."""
 
@@ -53,13 +56,16 @@ def beginning(run_folder: Path, binaries: Binaries) -> Beginning:
 
 
 @pytest.fixture
-def begin(beginning: Beginning) -> Iterator[Callable[[], Reader]]:
+def begin(
+    request: pytest.FixtureRequest, page: str, run_folder: Path, binaries: Binaries
+) -> Iterator[Callable[[], Reader]]:
     """Yield a function that gives a reader a new copy of the project, and deletes the copy before."""
     open_ = ExitStack()
 
     def again() -> Reader:
         open_.close()
-        folder, environment = open_.enter_context(beginning.copy())
+        begins = new(run_folder, binaries) if page in NEW else request.getfixturevalue("beginning").copy()
+        folder, environment = open_.enter_context(begins)
         shell = Shell(folder, environment)
         open_.callback(shell.close)
         return Reader(folder, shell)
