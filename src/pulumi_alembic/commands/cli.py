@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from pulumi_alembic.commands import backfills, backups, baselines, drift, kept, new, status
-from pulumi_alembic.commands.command import AS_JSON, Options, argument, command, flag, option, tell
+from pulumi_alembic.commands.command import AS_JSON, SHARED, TENANT, Options, argument, command, flag, option, tell
 from pulumi_alembic.commands.formats import print_document
 from pulumi_alembic.commands.project import database_and_policy, database_url, project_folder, script_directory
 from pulumi_alembic.database.sessions import patience, waits
@@ -94,7 +94,7 @@ def _accept(options: Options, directory: Path) -> None:
     history = History.load(directory)
     if not options.reason.strip():
         raise MigrationError("--reason is empty: say why the edit changes nothing that was applied")
-    with connect(database_url(directory)) as connection:
+    with connect(database_url(directory, options.schema)) as connection:
         heads = read_heads(connection)
         accepted = integrity.accept(connection, history, heads, options.revision, options.reason)
         connection.commit()
@@ -105,7 +105,7 @@ def _capsule(options: Options, directory: Path) -> None:
     from pulumi_alembic.database.connection import connect
     from pulumi_alembic.ledger import stored_scripts
 
-    with connect(database_url(directory)) as connection:
+    with connect(database_url(directory, options.schema)) as connection:
         script = stored_scripts.read(connection, options.revision)
     print(f"# {script}\n# digest {script.digest}\n{script.printable}")
 
@@ -127,8 +127,10 @@ def _plan(options: Options, directory: Path) -> int:
 
 
 def _job(options: Options, directory: Path, command: str = "") -> Job:
-    url, policy = database_and_policy(directory)
-    job = Job(url, directory, options.target, command, policy, baselines=not options.no_baseline)
+    url, policy = database_and_policy(directory, options.schema, options.shared)
+    # A baseline names the schemas of the database that it was written from.
+    baselines = not (options.no_baseline or options.schema)
+    job = Job(url, directory, options.target, command, policy, baselines=baselines)
     return replace(job, allow_data_loss=allowed(()), contracts=Contracts(by_hand=True))
 
 
@@ -169,7 +171,11 @@ def _upgrade(options: Options, directory: Path) -> None:
     if options.json:
         print_document(revision=revision, applied=listener.revisions, **_further(plan))
     else:
-        print("\n".join([*plan.held_lines, f"the database is at {revision}"]))
+        print("\n".join([*plan.held_lines, f"{_subject(options)} is at {revision}"]))
+
+
+def _subject(options: Options) -> str:
+    return f"the schema {options.schema}" if options.schema else "the database"
 
 
 def _warn(directory: Path) -> None:
@@ -194,14 +200,14 @@ def _contract(options: Options, directory: Path) -> None:
     if " " not in reason:
         raise MigrationError("--reason must say in words why no code of the previous version runs any longer")
     typed = shlex.join(["pulumi-alembic", *sys.argv[1:]])
-    url, policy = database_and_policy(directory)
+    url, policy = database_and_policy(directory, options.schema, options.shared)
     job = Job(url, directory, HEAD, typed, policy, allow_data_loss=allowed(()), contracts=Contracts(alone=True))
     plan = planner.read_plan_context(job).plan
     if not any(step.phase == CONTRACT for step in plan.steps):
         print("no contract is pending")
         return
     revision = migrator.migrate(job, _UpgradesOnly(reason), _Applied(quiet=False))
-    print(f"the database is at {revision}")
+    print(f"{_subject(options)} is at {revision}")
 
 
 class _Applied(Listener):
@@ -251,7 +257,7 @@ def _history(options: Options, directory: Path) -> None:
     from pulumi_alembic.database.connection import connect
     from pulumi_alembic.ledger import records
 
-    with connect(database_url(directory)) as connection:
+    with connect(database_url(directory, options.schema)) as connection:
         rows, older = records.read(connection, options.limit)
     if options.json:
         print_document(records=[record.to_json() for record in rows], older=older)
@@ -380,20 +386,27 @@ group = click.Group(
                 "Why the edit changes nothing that was applied; recorded in the ledger.",
                 required=True,
             ),
+            TENANT,
         ),
-        command(_capsule, "Show the stored script of an applied revision.", argument("revision", metavar="ID")),
-        command(_plan, "Show what `upgrade` would run; change nothing.", _TARGET, _NO_BASELINE, AS_JSON),
+        command(_capsule, "Show the stored script of an applied revision.", argument("revision", metavar="ID"), TENANT),
+        command(
+            _plan, "Show what `upgrade` would run; change nothing.", _TARGET, _NO_BASELINE, AS_JSON, TENANT, SHARED
+        ),
         command(
             _upgrade,
             "Upgrade the database to a revision. Lint, approval, backups and the other gates of a stack are not asked.",
             _TARGET,
             _NO_BASELINE,
             AS_JSON,
+            TENANT,
+            SHARED,
         ),
         command(
             _contract,
             "Run the contracts that are held: no code of the previous version runs any longer.",
             option("--reason", "Why they can run; recorded in the ledger.", required=True),
+            TENANT,
+            SHARED,
         ),
         command(
             _lint,
@@ -422,6 +435,7 @@ group = click.Group(
             option(
                 "--limit", "The newest N rows, or `all`.", default="50", metavar="N", callback=_limit, show_default=True
             ),
+            TENANT,
         ),
         backfills.GROUP,
         new.GROUP,

@@ -14,7 +14,7 @@ from pulumi_alembic.commands.project import script_directory
 from pulumi_alembic.output.printable import printable
 from pulumi_alembic.output.tracing import span
 
-__all__ = ["AS_JSON", "Options", "Run", "argument", "command", "flag", "option", "tell"]
+__all__ = ["AS_JSON", "SHARED", "TENANT", "Options", "Run", "argument", "command", "flag", "option", "tell"]
 
 Options = SimpleNamespace
 """The parsed parameters, as attributes."""
@@ -39,6 +39,10 @@ def argument(name: str, **more: Any) -> click.Argument:
 
 
 AS_JSON = flag("--json", "Print one JSON object.")
+
+TENANT = option("--schema", "A tenant's schema, instead of the database itself.", metavar="NAME", default="")
+
+SHARED = option("--shared", "With --schema: another schema that scripts find names in.", metavar="NAME", multiple=True)
 
 
 def command(run: Run, help: str, *parameters: click.Parameter, scripts: bool = True) -> click.Command:

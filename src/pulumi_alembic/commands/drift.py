@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pulumi_alembic.commands.command import AS_JSON, Options, command, flag, option, tell
+from pulumi_alembic.commands.command import AS_JSON, TENANT, Options, command, flag, option, tell
 from pulumi_alembic.commands.formats import print_document
 from pulumi_alembic.commands.project import database_url
 from pulumi_alembic.errors import DatabaseError, MigrationError
@@ -34,6 +35,8 @@ def _drift(options: Options, directory: Path) -> int:
         raise MigrationError("--json, --sql and --accept cannot be combined")
     if options.accept and not options.reason.strip():
         raise MigrationError("--accept needs --reason: say why the differences are right")
+    if options.schema:
+        return _tenant(options, directory, ignore)
     with connect(database_url(directory)) as connection:
         digest = store.newest(connection)
         if not digest:
@@ -57,6 +60,37 @@ def _drift(options: Options, directory: Path) -> int:
     return _show(options, comparison, differences)
 
 
+def _tenant(options: Options, directory: Path, ignore: tuple[str, ...]) -> int:
+    """Compare one tenant's schema, or accept its drift."""
+    from pulumi_alembic.database.connection import connect
+    from pulumi_alembic.drift import tenants
+    from pulumi_alembic.scripts.origin import Origin
+
+    if options.sql:
+        raise MigrationError("--sql and --schema cannot be combined: the statements below each difference fix it")
+    # The tenant's own session would resolve names in its schema. This only checks that the schema exists.
+    with connect(database_url(directory, options.schema)):
+        pass
+    with connect(database_url(directory)) as connection:
+        seen = tenants.compare(connection, options.schema, ignore)
+        if seen.whole is None:
+            raise DatabaseError(
+                f"the schema {options.schema} is at {revision_text(seen.found.heads)}, where no update of the stack "
+                "left it: drift cannot be told from what revisions changed. Bring it to its revision first: pulumi up"
+            )
+        if not options.accept or not seen.reported:
+            if options.accept:
+                print("no drift to accept")
+                return 0
+            return _show(options, seen, seen.reported)
+        names = [difference.name for difference in seen.reported]
+        detail = {"expected": seen.expected, "reason": options.reason.strip(), "drift": names}
+        tenants.accept(connection, options.schema, seen, Origin.of(directory), detail)
+        connection.commit()
+    print("\n  ".join(["accepted:", *names]))
+    return 0
+
+
 def _accept(
     connection: Connection, seen: Comparison, differences: list[ReportedDifference], reason: str, directory: Path
 ) -> int:
@@ -76,11 +110,12 @@ def _accept(
 
 def _show(options: Options, seen: Comparison, differences: list[ReportedDifference]) -> int:
 
+    subject = f"the schema {options.schema}" if options.schema else "the database"
     if options.json:
         summary = {"expected": seen.expected, "found": seen.found.digest, "since": seen.when}
         print_document(**summary, drift=[asdict(difference) for difference in differences])
     elif not differences:
-        print(f"{'-- ' if options.sql else ''}no drift: the database is as the update of {seen.when} left it")
+        print(f"{'-- ' if options.sql else ''}no drift: {subject} is as the update of {seen.when} left it")
     elif options.sql and seen.whole is not None:
         from pulumi_alembic.drift.report import psql_script
 
@@ -89,9 +124,9 @@ def _show(options: Options, seen: Comparison, differences: list[ReportedDifferen
         print(f"drift, {counted(len(differences), 'difference')} from what the update of {seen.when} left:")
         for difference in differences:
             print("\n    ".join([f"  {difference.name}", *difference.lines]))
-        print(
-            seen.upgrade or "Fix it: pulumi-alembic drift --sql. Accept it: pulumi-alembic drift --accept --reason WHY"
-        )
+        fix = "" if options.schema else "Fix it: pulumi-alembic drift --sql. "
+        of = f" --schema {shlex.quote(options.schema)}" if options.schema else ""
+        print(seen.upgrade or f"{fix}Accept it: pulumi-alembic drift{of} --accept --reason WHY")
     return _FOUND if differences and not options.sql else 0
 
 
@@ -103,6 +138,7 @@ COMMANDS = (
         flag("--sql", "Print a script for psql that restores what the last update left."),
         flag("--accept", "Accept the differences; needs --reason."),
         option("--reason", "Why they are accepted; recorded in the ledger.", default=""),
+        TENANT,
         option("--ignore", "Ignore these differences, such as 'table app.tmp_*'.", metavar="PATTERN", multiple=True),
     ),
 )

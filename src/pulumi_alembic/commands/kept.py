@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pulumi_alembic.commands.command import AS_JSON, Options, argument, command, flag, option
+from pulumi_alembic.commands.command import AS_JSON, TENANT, Options, argument, command, flag, option
 from pulumi_alembic.commands.formats import print_document
 from pulumi_alembic.commands.project import database_url
 from pulumi_alembic.errors import KeptError
@@ -36,7 +36,7 @@ def _kept(options: Options, directory: Path) -> None:
     from pulumi_alembic.database.connection import connect
     from pulumi_alembic.migrate.data_loss.preserved_table import read
 
-    with connect(database_url(directory)) as connection:
+    with connect(database_url(directory, options.schema)) as connection:
         entries = read(connection)
         sizes = {
             name: (size, text) for name, size, text in connection.execute(_SIZES, [[entry.name for entry in entries]])
@@ -82,7 +82,7 @@ def _prune(options: Options, directory: Path) -> None:
     from pulumi_alembic.database.connection import connect
     from pulumi_alembic.migrate.data_loss.preserved_table import read
 
-    url = database_url(directory)
+    url = database_url(directory, options.schema)
     with connect(url) as connection:
         going = _chosen(options, read(connection))
     if not going:
@@ -142,7 +142,7 @@ def _age(_: click.Context, __: click.Parameter, text: str | None) -> timedelta |
 
 
 COMMANDS = (
-    command(_kept, "List the rows that downgrades and contracts preserved, newest first.", AS_JSON),
+    command(_kept, "List the rows that downgrades and contracts preserved, newest first.", AS_JSON, TENANT),
     command(
         _prune,
         "Delete preserved rows for good.",
@@ -155,5 +155,6 @@ COMMANDS = (
         ),
         flag("--all", "Delete all preserved rows."),
         flag("--yes", "Do not ask."),
+        TENANT,
     ),
 )

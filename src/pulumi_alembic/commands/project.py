@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pulumi_alembic.errors import DatabaseError, HistoryError
+from pulumi_alembic.errors import DatabaseError, HistoryError, PolicyError
 from pulumi_alembic.output.wording import nearby
 from pulumi_alembic.policy import Policy
 
@@ -62,18 +62,27 @@ def _of_ini(file: Path) -> str:
         return ""
 
 
-def database_url(directory: Path) -> str:
+def database_url(directory: Path, schema: str = "") -> str:
     """Return DATABASE_URL or otherwise the URL that the project's env.py gives to `alembic`.
+
+    Args:
+        directory: The directory of the scripts.
+        schema: The tenant's schema. Empty for the database itself.
 
     Raises:
         DatabaseError: There is neither.
 
     """
-    return _database(directory)[0]
+    return database_and_policy(directory, schema)[0] if schema else _database(directory)[0]
 
 
-def database_and_policy(directory: Path) -> tuple[str, Policy]:
+def database_and_policy(directory: Path, schema: str = "", shared: Sequence[str] = ()) -> tuple[str, Policy]:
     """Return DATABASE_URL and the default policy, or otherwise what the project's env.py gives to `alembic`.
+
+    Args:
+        directory: The directory of the scripts.
+        schema: The tenant's schema. Empty for the database itself.
+        shared: The schemas that scripts find names in after the tenant's.
 
     Raises:
         DatabaseError: There is no URL.
@@ -81,7 +90,13 @@ def database_and_policy(directory: Path) -> tuple[str, Policy]:
 
     """
     url, policy = _database(directory)
-    return url, policy()
+    if not schema:
+        if shared:
+            raise PolicyError("--shared needs --schema NAME")
+        return url, policy()
+    from pulumi_alembic.database.tenant import in_schema
+
+    return in_schema(url, schema, shared), policy()
 
 
 def _database(directory: Path) -> tuple[str, Callable[[], Policy]]:

@@ -52,7 +52,6 @@ __all__ = [
     "read_catalog_document",
     "read_heads",
     "refusals",
-    "require_tenant",
     "send",
 ]
 
@@ -377,6 +376,8 @@ def _open(url: str, *, own: bool) -> Session:
     try:
         with refusals(connection):
             _become_owner(connection)
+            if schema_of(connection):
+                _require_tenant(connection)
     except BaseException:
         connection.close()
         raise
@@ -493,7 +494,7 @@ FROM (SELECT %s::pg_catalog.text) AS wanted (name) LEFT JOIN pg_catalog.pg_names
 """
 
 
-def require_tenant(connection: Connection) -> None:
+def _require_tenant(connection: Connection) -> None:
     """Check that the session's tenant has a schema in which its role can create objects.
 
     Raises:
@@ -515,8 +516,6 @@ def require_tenant(connection: Connection) -> None:
 
 
 def _require_schema(connection: Connection) -> None:
-    if schema_of(connection):
-        require_tenant(connection)
     if connection.execute("SELECT pg_catalog.current_schema()").fetchone() == (None,):
         where = f"database {connection.info.dbname} as {connection.info.user}"
         raise DatabaseError(

@@ -16,6 +16,7 @@ from psycopg import sql
 
 from pulumi_alembic.database.connection import VERSION_SCHEMA
 from pulumi_alembic.database.tenant import SETTING, version_table
+from pulumi_alembic.drift.check import Comparison
 from pulumi_alembic.drift.difference.compare import difference
 from pulumi_alembic.drift.difference.snapshot import HEADS, SERVER, Item, Snapshot
 from pulumi_alembic.drift.reader import read_between_transactions
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection, Session
     from pulumi_alembic.scripts.origin import Origin
 
-__all__ = ["Drifted", "drifted", "expect", "read", "split"]
+__all__ = ["Drifted", "accept", "compare", "drifted", "expect", "read", "split"]
 
 _ABOVE = {"database", "default privileges", "extension", "membership", "role", "schema", "setting", HEADS, SERVER}
 """Kinds of items that are not in a schema."""
@@ -36,12 +37,14 @@ _ABOVE = {"database", "default privileges", "extension", "membership", "role", "
 _PREFIX = re.compile(r'("(?:[^"]|"")+"|[^."]+)\.')
 
 _EXPECTED = """
-SELECT DISTINCT ON (tenant) tenant, checksum FROM {table} WHERE tenant = ANY (%s) AND event = 'snapshot'
+SELECT DISTINCT ON (tenant) tenant, checksum, applied_at::timestamptz(0)::text FROM {table}
+WHERE tenant = ANY (%s) AND event IN ('snapshot', 'drift accepted')
 ORDER BY tenant, id DESC
 """
 
 _STORED = """
-SELECT source FROM {table} WHERE event = 'snapshot' AND tenant IS NOT NULL AND checksum = %s AND source IS NOT NULL
+SELECT source FROM {table}
+WHERE event IN ('snapshot', 'drift accepted') AND tenant IS NOT NULL AND checksum = %s AND source IS NOT NULL
 ORDER BY id DESC LIMIT 1
 """
 
@@ -186,8 +189,35 @@ def drifted(connection: Connection, found: Mapping[str, Snapshot], ignore: Seque
     return [Drifted(tuple(names), differences, upgrade) for names, differences, upgrade in groups.values()]
 
 
+def compare(connection: Session, schema: str, ignore: Sequence[str] = ()) -> Comparison:
+    """Compare one tenant with what its last update left there. Its expected digest is empty if there is none.
+
+    Args:
+        connection: A session of the database.
+        schema: The tenant's schema.
+        ignore: Patterns of what is not compared, without the schema's name.
+
+    """
+    [found] = read(connection, [schema]).values()
+    rows = []
+    if "tenant" in ledger.columns(connection):
+        rows = connection.execute(sql.SQL(_EXPECTED).format(table=TABLE), [[schema]]).fetchall()
+    digest, when = rows[0][1:] if rows else ("", "")
+    expected = _find(connection, digest) if digest else None
+    if expected is None or expected.heads != found.heads:
+        return Comparison(digest, found, moved=expected is not None, when=when)
+    return Comparison(digest, found, difference(expected, found, ignore), when=when)
+
+
+def accept(connection: Connection, schema: str, seen: Comparison, origin: Origin, detail: Mapping[str, Any]) -> None:
+    """Record that a person accepted a tenant's drift: what was found is expected from now on. Does not commit."""
+    run = Run(seen.found.heads, seen.found.heads)
+    _add(connection, schema, Row(Event.DRIFT_ACCEPTED, run, detail), origin, seen.found.packed(), seen.found.digest)
+
+
 def _expected(connection: Connection, schemas: Collection[str]) -> dict[str, str]:
-    return dict(connection.execute(sql.SQL(_EXPECTED).format(table=TABLE), [list(schemas)]).fetchall())
+    rows = connection.execute(sql.SQL(_EXPECTED).format(table=TABLE), [list(schemas)])
+    return {schema: digest for schema, digest, _ in rows}
 
 
 def _find(connection: Connection, digest: str) -> Snapshot | None:
@@ -200,10 +230,14 @@ def _find(connection: Connection, digest: str) -> Snapshot | None:
 
 
 def _keep(connection: Connection, schema: str, snapshot: Snapshot, packed: bytes | None, origin: Origin) -> None:
-    """Add a row for the tenant. Its column `tenant` gets the session's setting by default."""
     run = Run(snapshot.heads, snapshot.heads)
+    _add(connection, schema, Row(Event.SNAPSHOT, run), origin, packed, snapshot.digest)
+
+
+def _add(connection: Connection, schema: str, row: Row, origin: Origin, packed: bytes | None, digest: str) -> None:
+    """Add a row for the tenant. Its column `tenant` gets the session's setting by default."""
     connection.execute("SELECT set_config(%s, %s, false)", [SETTING, schema])
-    ledger.note(connection, Row(Event.SNAPSHOT, run), origin, snapshot.digest, packed)
+    ledger.note(connection, row, origin, digest, packed)
     connection.execute("SELECT set_config(%s, '', false)", [SETTING])
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from psycopg import sql
 
-from pulumi_alembic.database.connection import VERSION_SCHEMA, connect, read_heads, require_tenant
+from pulumi_alembic.database.connection import VERSION_SCHEMA, connect, read_heads
 from pulumi_alembic.database.tenant import schema_of, version_table
 from pulumi_alembic.errors import DatabaseError, Moved, NotApproved
 from pulumi_alembic.fanout.plan.databases import Kind
@@ -94,10 +94,7 @@ def look(bench: Bench, name: str | None, _: Any, tell: Tell) -> Answer:
 
 def read(bench: Bench, name: str | None, _: Any, tell: Tell) -> Answer:
     """Return the revision of the database."""
-    with connect(bench.job.of(name or "").url) as connection:
-        if bench.job.kind is Kind.SCHEMA:
-            require_tenant(connection)
-        return {"revision": revision_text(read_heads(connection))}
+    return {"revision": planner.read_revision(bench.job.of(name or "").url)}
 
 
 def review(bench: Bench, name: str | None, key: Any, tell: Tell) -> Answer:
@@ -123,7 +120,7 @@ def review(bench: Bench, name: str | None, key: Any, tell: Tell) -> Answer:
     if bench.job.kind is Kind.SCHEMA:
         from pulumi_alembic.review.tenant_plan import refuse_unfit
 
-        refuse_unfit(context, review, bench.job.job.url if name else "")
+        refuse_unfit(review, bench.job.job.url if name else "")
     if _key(context.plan) != key:
         raise Moved(f"another migration changed it during the plan. Run it again: {bench.job.job.command}")
     return {"review": review.to_json()}
@@ -230,7 +227,6 @@ def load(bench: Bench) -> None:
 
 def _refuse_unfit(bench: Bench, connection: Connection) -> None:
     if bench.job.kind is Kind.SCHEMA:
-        require_tenant(connection)
         _refuse_new(connection)
         return
     row = connection.execute("SELECT datistemplate FROM pg_database WHERE datname = current_database()").fetchone()

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from pulumi_alembic.database.connection import connect, login_search_path, read_catalog_document, read_heads
 from pulumi_alembic.database.endpoint import refuse_read_only
+from pulumi_alembic.database.tenant import schema_of
+from pulumi_alembic.errors import HistoryError
 from pulumi_alembic.ledger import contract_policy, integrity, ledger, replaced_scripts, stored_scripts
 from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.migrate.loading import for_good
@@ -124,6 +126,8 @@ def plan_context_over(connection: Connection, scripts: Callable[[], History], jo
     if job.trust is None or job.trust.rolls_back:
         history = replaced_scripts.put_back(connection, history, heads, targets)
     steps = plan(history, heads, targets)
+    if steps.steps and schema_of(connection) and phases.asked_for(history):
+        raise HistoryError("a script declares a backfill, which tenants do not have: change the rows in the revision")
     if job.contracts is not None:
         steps = without_held(connection, steps, history, job.contracts)
     if job.baselines and history.baselines and not heads and _is_empty(connection):

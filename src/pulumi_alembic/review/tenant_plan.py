@@ -1,4 +1,4 @@
-"""Refuse a plan for tenants' schemas whose scripts reach beyond a schema, or need what tenants do not have yet."""
+"""Refuse a plan for tenants' schemas whose scripts reach beyond a schema."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING
 from pulumi_alembic.database.connection import log_in
 from pulumi_alembic.errors import HistoryError
 from pulumi_alembic.migrate.tenant_scripts import WHY, other_schemas
-from pulumi_alembic.scripts import phases
 from pulumi_alembic.sql.schema_names import beyond_schema
 
 if TYPE_CHECKING:
-    from pulumi_alembic.migrate.planner import PlanContext
     from pulumi_alembic.review.plan_review import PlanReview
 
 __all__ = ["refuse_unfit"]
@@ -21,20 +19,17 @@ _SHOWN = 100
 """Characters of a statement in an error."""
 
 
-def refuse_unfit(context: PlanContext, review: PlanReview, url: str) -> None:
+def refuse_unfit(review: PlanReview, url: str) -> None:
     """Check the known statements of a plan for tenants. Those that only a run shows are checked when they run.
 
     Args:
-        context: The plan.
-        review: Its review.
+        review: The review of the plan.
         url: The database. Empty if it does not exist yet.
 
     Raises:
-        HistoryError: A statement reaches beyond the tenant's schema, or a script declares a backfill.
+        HistoryError: A statement reaches beyond the tenant's schema.
 
     """
-    if context.plan.steps and phases.asked_for(context.history):
-        raise HistoryError("a script declares a backfill, which schemas= does not run: change the rows in a revision")
     schemas: list[str] = []
     if url and review.revisions:
         with closing(log_in(url)) as connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from psycopg import sql
@@ -81,7 +82,9 @@ class TenantDrift:
         for group in found:
             head = f"drift in {self._of(group.names)} from what the last update left:"
             path = sql.Identifier(group.names[0]).as_string(None)
-            advice = group.upgrade or f"Statements name no schema. Run them in each of these: SET search_path = {path}"
+            fix = f"Statements name no schema. Run them in each of these: SET search_path = {path}"
+            accept = f"Accept it: pulumi-alembic drift --schema {shlex.quote(group.names[0])} --accept --reason WHY"
+            advice = group.upgrade or f"{fix}\n  {accept}"
             self._properties.log.warning("\n  ".join([head, *listed(group.differences.items()), advice]))
 
     def _of(self, names: list[str] | tuple[str, ...]) -> str:
