@@ -89,7 +89,7 @@ class Constraint:
         """Record the steps of a registration. Raises EngineError if the plan does not allow one of them."""
         for step in steps:
             urn = self._renamed.get(step.urn, step.urn)
-            self._require(urn, step)
+            self._require(step.urn, step)
             if step.op is not Op.SAME or urn in self._recorded:
                 self._record(urn, step)
 
@@ -101,7 +101,8 @@ class Constraint:
 
     def _record(self, urn: str, step: Step) -> None:
         self._recorded.setdefault(urn, ResourcePlan()).steps.append(step.op)
-        if step.new is not None and not step.left_out:
+        # The Pulumi CLI (3.260) records no outputs if the step is that of the old URN: a renamed resource is no target.
+        if step.new is not None and not step.left_out and step.urn == urn:
             self._states[urn] = step.new
 
     def _require(self, urn: str, step: Step) -> None:

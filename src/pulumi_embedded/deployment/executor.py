@@ -50,7 +50,7 @@ class StepExecutor:
             return self._act(step, deleting)
         finally:
             if step.new is not None and step.op is not Op.REPLACE:
-                self._mark_secrets(step.new)
+                self._mark_secrets(step.new, step.old)
 
     def _act(self, step: Step, deleting: Collection[str]) -> Op:
         actions: dict[Op, Callable[[Step], None]] = {
@@ -132,7 +132,7 @@ class StepExecutor:
         new.modified = now()
         new.outputs = outputs
 
-    def _mark_secrets(self, new: ResourceState) -> None:
+    def _mark_secrets(self, new: ResourceState, old: ResourceState | None = None) -> None:
         if "id" in new.additional_secret_outputs:
             text = "The 'id' property cannot be made secret. See pulumi/pulumi#2717 for more details."
             self._say(new.urn, Severity.WARNING, text)
@@ -141,7 +141,11 @@ class StepExecutor:
         plain = {key: value for key, value in new.outputs.items() if key in hidden and not isinstance(value, Secret)}
         if plain:
             # Not in place: a state's document notices only a field that is set.
-            new.outputs = new.outputs | {key: Secret(value) for key, value in plain.items()}
+            marked = new.outputs | {key: Secret(value) for key, value in plain.items()}
+            if old is not None and old.outputs is new.outputs:
+                # An unchanged resource: the display must not show the values of its old state either.
+                old.outputs = marked
+            new.outputs = marked
 
     def _delete(self, step: Step, deleting: Collection[str]) -> None:
         old = step.resource

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from pulumi_embedded.errors import EngineError
 from pulumi_embedded.model.state import PendingOperation, ResourceState, now
-from pulumi_embedded.model.values import SECRET_SIGNATURE, SIGNATURE, UNKNOWN, UNKNOWN_SENTINEL, Secret, Value, unwrap
+from pulumi_embedded.model.values import SECRET_SIGNATURE, SIGNATURE, UNKNOWN, UNKNOWN_SENTINEL, Secret, Value, plain
 from pulumi_embedded.storage.integrity import DamagedState, check_references, check_structure
 from pulumi_embedded.storage.secrets import Crypter, passphrase_from_environment
 
@@ -80,7 +80,7 @@ class _Sealer:
         ciphertext = self._sealed.get(id(secret))
         if ciphertext is not None:
             return ciphertext[1]
-        text = json.dumps(unwrap(secret.value), separators=(",", ":"), ensure_ascii=False)
+        text = json.dumps(plain(secret.value, show_secrets=True), separators=(",", ":"), ensure_ascii=False)
         sealed = self._required().encrypt(text)
         self._sealed[id(secret)] = (secret, sealed)
         return sealed
@@ -93,13 +93,13 @@ class _Sealer:
         if value.get(SIGNATURE) != SECRET_SIGNATURE:
             return {key: self.open(element) for key, element in value.items()}
         if "plaintext" in value:
-            return Secret(json.loads(value["plaintext"]))
+            return Secret(self.open(json.loads(value["plaintext"])))
         sealed = value["ciphertext"]
         if self._salt:
             # A checkout can have a Pulumi.STACK.yaml without a salt. The next write encrypts with the stack's own salt.
             self._reader = self._reader or Crypter.open(self._salt, passphrase_from_environment())
-            return Secret(json.loads(self._reader.decrypt(sealed)))
-        secret = Secret(json.loads(self._required().decrypt(sealed)))
+            return Secret(self.open(json.loads(self._reader.decrypt(sealed))))
+        secret = Secret(self.open(json.loads(self._required().decrypt(sealed))))
         self._sealed[id(secret)] = (secret, sealed)
         return secret
 

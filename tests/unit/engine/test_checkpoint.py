@@ -13,7 +13,7 @@ import pytest
 
 from pulumi_embedded.errors import EngineError, Unsupported
 from pulumi_embedded.model.state import PendingOperation, ResourceState
-from pulumi_embedded.model.values import Secret
+from pulumi_embedded.model.values import UNKNOWN, Secret
 from pulumi_embedded.storage.backend import FileBackend
 from pulumi_embedded.storage.checkpoint import Codec, Snapshot, encoded, parse_checkpoint, parse_deployment
 from pulumi_embedded.storage.files import create_held, keep_backup, write_atomically
@@ -66,6 +66,13 @@ def test_a_state_comes_out_as_it_went_in_and_its_secrets_keep_their_ciphertext(c
     codec = Codec(crypter)
     written = codec.deployment(codec.snapshot(DEPLOYMENT))
     assert {**written, "manifest": None} == {**DEPLOYMENT, "manifest": None}
+
+
+def test_what_is_unknown_in_a_secret_comes_back_unknown(crypter: Crypter) -> None:
+    secret = Secret({"known": 1, "rest": [UNKNOWN, Secret(UNKNOWN)]})
+    opened = Codec(crypter).open(Codec(crypter).seal(secret))
+    assert isinstance(opened, Secret)
+    assert opened.value == {"known": 1, "rest": [UNKNOWN, UNKNOWN]}
 
 
 CHANGES: dict[str, Any] = {

@@ -150,6 +150,20 @@ _STEPS: dict[str, list[Entry]] = {
         then(f"{KEEP} --target {URN}a"),
         then(KEEP),
     ],
+    "a-plan-of-targets-without-a-renamed-resource": [
+        up(thing("a"), thing("b")),
+        up(thing("a", {"value": 2}), thing("c", aliases=[{"name": "b"}]), command=f"{SAVE} --target {URN}a"),
+        then(f"{KEEP} --target {URN}a"),
+    ],
+    "a-plan-of-a-secret-that-is-not-known": [
+        up(thing("a")),
+        up(thing("a"), thing("b", additional_secret_outputs=["serial"]), command=SAVE),
+        then(KEEP),
+    ],
+    "an-output-of-an-unchanged-resource-becomes-secret": [
+        up(thing("a")),
+        up(thing("a", additional_secret_outputs=["echo"]), command=f"{UP} --json"),
+    ],
     # One object never belongs to two resources.
     "alias-of-one-that-stays": [
         up(thing("a")),
