@@ -18,10 +18,11 @@ from pulumi_embedded.errors import EngineError
 from pulumi_embedded.model.events import Severity
 from pulumi_embedded.model.goals import Goal
 from pulumi_embedded.model.options import Cancelled, Options
+from pulumi_embedded.model.plan import value_text
 from pulumi_embedded.model.state import ResourceState
 from pulumi_embedded.model.steps import Action, Diff, Op, Step, decide, replacement_steps, with_replace_on_changes
 from pulumi_embedded.model.urns import make_urn
-from pulumi_embedded.model.values import Properties, plain
+from pulumi_embedded.model.values import Properties
 from pulumi_embedded.storage.target import Target
 
 __all__ = ["StepGenerator"]
@@ -239,10 +240,8 @@ class StepGenerator:
         return replacement_steps(action, old, new, diff, condemned)
 
     def _refuse_imported(self, old: ResourceState, new: ResourceState, diff: Diff) -> None:
-        def text(state: ResourceState, key: str) -> str:
-            return "{" + str(plain(state.inputs.get(key))) + "}"
-
-        keys = "\n".join(f"{key}: {text(old, key)} => {text(new, key)}" for key in diff.replaces)
+        changes = ((key, value_text(old.inputs.get(key)), value_text(new.inputs.get(key))) for key in diff.replaces)
+        keys = "\n".join(f"{key}: {before} => {after}" for key, before, after in changes)
         message = (
             "previously-imported resources that still specify an ID may not be replaced; "
             f"please remove the `import` declaration from your program;\n{keys}"

@@ -17,7 +17,7 @@ from pulumi_embedded.model.steps import Op
 from pulumi_embedded.model.urns import provider_urn, urn_name
 from pulumi_embedded.model.values import UNKNOWN, UNKNOWN_SENTINEL, Properties, Secret, Value
 
-__all__ = ["PropertyChanges", "ResourcePlan", "UpdatePlan", "allows", "unchanged"]
+__all__ = ["PropertyChanges", "ResourcePlan", "UpdatePlan", "allows", "unchanged", "value_text"]
 
 # The steps that are allowed instead of a planned one. The planned step itself is always allowed.
 _LESSER: Final = {
@@ -79,7 +79,7 @@ class PropertyChanges:
         change = change or ("=" if key in news else "-")
         values = [value] if planned in "+~" else []
         values += [news.get(key)] if change != "-" else []
-        return f"{planned}{change}{key}" + (f"[{'!='.join(map(_text, values))}]" if values else "")
+        return f"{planned}{change}{key}" + (f"[{'!='.join(map(value_text, values))}]" if values else "")
 
 
 def _change(key: str, olds: Properties, news: Properties, *, lenient: bool) -> str:
@@ -111,16 +111,16 @@ def _agree(planned: Value, actual: Value, *, lenient: bool = True) -> bool:
     return bool(planned == actual)
 
 
-def _text(value: Value) -> str:
+def value_text(value: Value) -> str:
     """Return the value in the Pulumi CLI's notation. Unlike the CLI, do not show secrets."""
     if value is UNKNOWN:
         return "output<string>{}"
     if isinstance(value, Secret):
         return "{[secret]}"
     if isinstance(value, list):
-        return "{[" + " ".join(map(_text, value)) + "]}"
+        return "{[" + " ".join(map(value_text, value)) + "]}"
     if isinstance(value, dict):
-        return "{map[" + " ".join(f"{key}:{_text(value[key])}" for key in sorted(value)) + "]}"
+        return "{map[" + " ".join(f"{key}:{value_text(value[key])}" for key in sorted(value)) + "]}"
     return f"{{{_scalar(value)}}}"
 
 
