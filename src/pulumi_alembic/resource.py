@@ -142,7 +142,7 @@ class Migrations(Resource, module="alembic", name="Migrations"):
             allowed(allow_data_loss)
             Settings.parse(lint or {})
             grouped = properties_of(groups)
-            has: dict[str, object] = {"backup": Properties.backup in grouped, "adopt": adopt}
+            has: dict[str, object] = {"backup": Properties.backup in grouped, "adopt": adopt, "drift": drift}
             several = fanned_out(databases, schemas, waves, {**has, "rehearse_with": rehearse_with is not None})
             refuses = trust.refuse(on_unknown_revision or _on_unknown_revision(production=production))
         except MigrationError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import psycopg
 import pytest
 
@@ -60,6 +62,9 @@ def test_an_update_leaves_drift_alone_and_says_so(live: Project) -> None:
     done = live.up()
     assert "drift, 1 difference from what the last update left" in done.text
     assert "table app.scratch" in done.text
+    shown = json.loads(live.run("taskdb", "status", "--json").stdout)["stacks"]
+    assert [each["drift"] for each in shown if each["stack"] == live.stack] == [1]
+    live.succeed("up", "--yes", "--expect-no-changes")
     live.configure()
     live.up()
     assert "table app.scratch" in live.pulumi(*GATE).text

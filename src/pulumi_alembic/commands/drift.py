@@ -11,6 +11,7 @@ from pulumi_alembic.commands.command import AS_JSON, TENANT, Options, command, f
 from pulumi_alembic.commands.formats import print_document
 from pulumi_alembic.commands.project import database_url
 from pulumi_alembic.errors import DatabaseError, MigrationError
+from pulumi_alembic.output.engine import engine
 from pulumi_alembic.output.wording import counted
 from pulumi_alembic.scripts.plan import revision_text
 
@@ -41,18 +42,19 @@ def _drift(options: Options, directory: Path) -> int:
         digest = store.newest(connection)
         if not digest:
             raise DatabaseError(
-                "the ledger contains no snapshot yet: an update of the stack writes the first one: pulumi up"
+                f"the ledger contains no snapshot yet. An update of the stack writes the first one:\n  {engine()} up"
             )
         comparison = compare(connection, digest, ignore, tell)
         if comparison.moved:
             raise DatabaseError(
                 f"the database is at {revision_text(comparison.found.heads)}, where no update of the stack left it: "
-                "drift cannot be told from what revisions changed. Bring it to its revision first: pulumi up"
+                f"drift cannot be told from what revisions changed. Bring it to its revision first:\n  {engine()} up"
             )
         if comparison.whole is None:
             raise DatabaseError(
                 "the ledger's newest snapshot does not match its digest, so somebody changed it: drift cannot be "
-                "computed. Check the database, then accept it as it is: pulumi up, after a change of the stack"
+                "computed. Check the database. After a change of the stack an update accepts it as it is:\n"
+                f"  {engine()} up"
             )
         differences = comparison.reported
         if options.accept:

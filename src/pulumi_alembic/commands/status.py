@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from pulumi_alembic.commands.command import AS_JSON, Options, command, option
 from pulumi_alembic.commands.formats import print_document
 from pulumi_alembic.errors import HistoryError, MigrationError
+from pulumi_alembic.output import engine
 from pulumi_alembic.output.printable import printable
 
 if TYPE_CHECKING:
@@ -26,8 +26,7 @@ def _status(options: Options, directory: Path) -> int:
             f"status needs {error.name}, which is not installed:\n  pip install 'pulumi-alembic[status]'"
         ) from None
 
-    engine = shutil.which("pulumi") or str(Path(sys.executable).with_name("pulumi-embedded"))
-    return run(Path.cwd(), directory, Guide(engine), options.json, options.html)
+    return run(Path.cwd(), directory, Guide(engine.path()), options.json, options.html)
 
 
 def run(project: Path, directory: Path, guide: Guide, as_json: bool, html: Path | None) -> int:

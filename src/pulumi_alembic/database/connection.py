@@ -470,8 +470,11 @@ def _become_owner(connection: Connection) -> None:
     row = connection.execute(_OWNER.encode()).fetchone()
     where = f"database {connection.info.dbname} as {connection.info.user}"
     if row is None:
+        from pulumi_alembic.sql.catalog import quoted
+
         raise DatabaseError(
-            f"{where}: the schema {VERSION_SCHEMA}, for the migration tables, does not exist: create it first"
+            f"{where}: the schema {VERSION_SCHEMA}, for the migration tables, does not exist. "
+            f"As an admin: CREATE SCHEMA {VERSION_SCHEMA} AUTHORIZATION {quoted(connection.info.user)}"
         )
     owner, member, _, tenant = row
     if not member and not _AS_ITSELF.get():

@@ -9,11 +9,11 @@ from typing import Protocol
 
 from pulumi_alembic.database.connection import Connection, Session, connect
 from pulumi_alembic.drift import store
-from pulumi_alembic.drift.difference.compare import Difference, difference
+from pulumi_alembic.drift.difference.compare import difference
 from pulumi_alembic.drift.difference.ignored import is_infrastructure
 from pulumi_alembic.drift.difference.snapshot import Snapshot
 from pulumi_alembic.drift.reader import read_between_transactions
-from pulumi_alembic.drift.report import listed, reported
+from pulumi_alembic.drift.report import ReportedDifference, lines, listed, reported
 from pulumi_alembic.errors import DatabaseError, RevisionFailed
 from pulumi_alembic.ledger import ledger
 from pulumi_alembic.output.wording import counted, first
@@ -51,6 +51,7 @@ class DriftBaseline:
 
     Attributes:
         fingerprint: the digest for the state after the run.
+        drift: the differences that were reported after the run, by name, as lines.
 
     """
 
@@ -65,6 +66,7 @@ class DriftBaseline:
         stack: str,
     ) -> None:
         self.fingerprint = expected
+        self.drift: dict[str, list[str]] = {}
         self._url = url
         self._infrastructure = infrastructure
         self._ignore = ignore
@@ -110,7 +112,9 @@ class DriftBaseline:
         self.fingerprint = expected.digest
         whole = difference(expected, after, self._ignore)
         if whole:
-            self._warn(_drifted(whole))
+            differences = reported(whole)
+            self.drift = lines(differences)
+            self._warn(_drifted(differences, whole.upgrade))
 
     def _expected(self, connection: Connection) -> Snapshot | None:
         """Return the expected snapshot. If the stack's state was lost, use the newest one of the ledger."""
@@ -153,10 +157,7 @@ class DriftBaseline:
         return taken
 
 
-def _drifted(whole: Difference) -> str:
-    differences = reported(whole)
-    advice = (
-        whole.upgrade or "Fix it: pulumi-alembic drift --sql. Accept it: pulumi-alembic drift --accept --reason WHY"
-    )
+def _drifted(differences: Sequence[ReportedDifference], upgrade: str) -> str:
+    advice = upgrade or "Fix it: pulumi-alembic drift --sql. Accept it: pulumi-alembic drift --accept --reason WHY"
     head = f"drift, {counted(len(differences), 'difference')} from what the last update left:"
     return "\n  ".join([head, *listed((drifted.name, drifted.lines) for drifted in differences), advice])

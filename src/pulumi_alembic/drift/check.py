@@ -13,6 +13,7 @@ from pulumi_alembic.drift.difference.snapshot import VERSION, Snapshot
 from pulumi_alembic.drift.reader import read_between_transactions
 from pulumi_alembic.drift.report import ReportedDifference, lines, reported
 from pulumi_alembic.drift.store import Accepted
+from pulumi_alembic.output.engine import engine
 
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Session
@@ -64,7 +65,7 @@ class Comparison:
             "fingerprint": [
                 f"expected: {self.expected}",
                 f"found:    {self.found.digest}",
-                f"what differs cannot be told: {why}. Look at the database: an update takes it as it is: pulumi up",
+                f"what differs cannot be told: {why}. Look at the database: an update takes it as it is: {engine()} up",
             ]
         }
 

@@ -91,15 +91,12 @@ def asked(databases: _Names, schemas: _Names | Schemas, waves: Waves | None, has
             "backup is for one database, and here are many: take it off, and back them up before, or with the server's "
             "own means"
         )
+    _refuse(Kind.DATABASE, has)
     return _named(databases, Kind.DATABASE, settings)
 
 
 def _of_schemas(schemas: Schemas, settings: Wire, has: Mapping[str, object]) -> Wire:
-    for name, value in has.items():
-        if value:
-            raise PolicyError(
-                f"{name} and schemas cannot be combined: take {name} off, or declare a resource without it"
-            )
+    _refuse(Kind.SCHEMA, has)
     shared = list(schemas.shared)
     if shared:
         Listing.of(shared, "shared", kind=Kind.SCHEMA)
@@ -107,6 +104,20 @@ def _of_schemas(schemas: Schemas, settings: Wire, has: Mapping[str, object]) -> 
     # With a query, the name of the property shows what its rows are.
     properties.setdefault(Properties.schemas, "")
     return properties | ({Properties.shared_schemas: shared} if shared else {})
+
+
+_REFUSED = {Kind.DATABASE: ("adopt", "drift"), Kind.SCHEMA: ("backup", "adopt", "rehearse_with")}
+"""The arguments that a fan-out does not support."""
+
+
+def _refuse(kind: Kind, has: Mapping[str, object]) -> None:
+    """Raise PolicyError if one of the arguments is given that a fan-out of this kind does not support."""
+    for name in _REFUSED[kind]:
+        if has[name]:
+            raise PolicyError(
+                f"{name} and {_KEYS[kind]} cannot be combined: take {name} off, or declare a resource without "
+                f"{_KEYS[kind]}"
+            )
 
 
 def _named(names: Any, kind: Kind, settings: Wire) -> Wire:

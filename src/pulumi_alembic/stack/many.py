@@ -110,9 +110,10 @@ def migrate(properties: Properties) -> Wire:
         if groups.pending:
             drift.begin()
         outcome = Rollout(pool, groups, many.waves, log, gates, contract=reason).run()
-    drift.end()
+    left = drift.end()
     counts = {id: number for id, number in outcome.counts.items() if number}
     outputs = properties.without(*DETAILS) | _outputs(counts, kept(outcome.failed))
+    outputs |= {Properties.drift_left: left} if left else {}
     if outcome.failed:
         raise plugin_errors.HalfDone(outcome.text(gates.up), ID, outputs)
     return outputs
@@ -159,7 +160,7 @@ def read(id_: str, state: Properties) -> ReadResult:
     if not counts:
         return ReadResult("", {})
     base = state.without(*_OUTPUTS, *DETAILS) | many.adds(listing)
-    decided = (Properties.effective_target, Properties.held, Properties.drift)
+    decided = (Properties.effective_target, Properties.held, Properties.drift, Properties.drift_left)
     base = {key: value for key, value in base.items() if key not in decided}
     reading: Wire = {Properties.drift: drift} if drift else {}
     inputs = {**base, Properties.target: counts_text(counts), Properties.plan: "", **reading}

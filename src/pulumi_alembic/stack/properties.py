@@ -157,6 +157,8 @@ class Properties:
     """The digest of the schema and of its roles after the last update."""
     drift = _Property(_any)
     """An output of a refresh only: the differences from what the last update left."""
+    drift_left = _Property(_any, "__drift")
+    """An output of an update only: the differences that it printed. Unlike `drift` they need no update."""
     revisions = _Property(_any)
     failures = _Property(_any)
 

@@ -28,7 +28,7 @@ def read(id_: str, state: Properties) -> ReadResult:
     """
     revision = planner.read_revision(state.url or "")
     observed = look(state)
-    inputs = state.without(Properties.drift)
+    inputs = state.without(Properties.drift, Properties.drift_left)
     outputs = {**inputs, Properties.revision: revision, **observed}
     if not state.proof or revision != state.wire.get(Properties.revision):
         outputs[Properties.proof] = proof.at(replace(state.job(state), target=revision), state)

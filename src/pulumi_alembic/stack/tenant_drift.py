@@ -37,10 +37,13 @@ class TenantDrift:
             with connect(self._properties.url or "") as connection:
                 self._before = tenants.read(connection, self._listing.names)
 
-    def end(self) -> None:
-        """Store what the update left, and warn about drift. An error is a warning, because the update has run."""
+    def end(self) -> dict[str, list[str]]:
+        """Store what the update left, and warn about drift, which is returned as `look` does.
+
+        An error is a warning, because the update has run.
+        """
         if self._listing.kind is not Kind.SCHEMA:
-            return
+            return {}
         from pulumi_alembic.drift import tenants
 
         log, job = self._properties.log, self._properties.job(self._properties)
@@ -52,13 +55,14 @@ class TenantDrift:
                 found = tenants.drifted(connection, after, self._properties.drift_ignore)
         except DatabaseError as error:
             log.warning(f"the schemas could not be read after the update; the next update reads them: {error}")
-            return
+            return {}
         if moved:
             log.warning(
                 f"{self._of(moved)}: at another revision than the last update left, by another program or by an update "
                 "that was interrupted: drift cannot be computed, and the schema as it is now is the new baseline"
             )
         self._warn(found)
+        return self._lines(found)
 
     def look(self) -> dict[str, list[str]]:
         """Return the differences by name for the state, each with its schemas, and warn about them."""
@@ -70,6 +74,9 @@ class TenantDrift:
             current = tenants.read(connection, self._listing.names)
             found = tenants.drifted(connection, current, self._properties.drift_ignore)
         self._warn(found)
+        return self._lines(found)
+
+    def _lines(self, found: list[Drifted]) -> dict[str, list[str]]:
         return {
             f"{name} in {self._of(group.names)}": list(lines)
             for group in found

@@ -57,6 +57,7 @@ def migrate(olds: Properties, news: Properties) -> Wire:
         contract_policy.write(connection, gate.job.contracts.to_store if gate.job.contracts else "")
         connection.commit()
     outputs |= {Properties.proof: proof.with_windows(news.proves, gate.job)}
+    outputs |= {Properties.drift_left: gate.baseline.drift} if gate.baseline.drift else {}
     return outputs | {Properties.revision: revision, Properties.schema_fingerprint: gate.baseline.fingerprint}
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from pulumi_alembic.database.reachable import address
 from pulumi_alembic.errors import DatabaseError, MigrationError, TargetError
+from pulumi_alembic.output.wording import counted
 from pulumi_alembic.scripts import phases
 from pulumi_alembic.scripts.history import BASE, HEAD, History
 from pulumi_alembic.scripts.plan import Direction, Plan, plan, revision_text
@@ -63,7 +64,7 @@ class Status:
         downgrade: Whether they are downgrades.
         held: How many revisions are behind the target.
         waits: By contract that is not due, until when it waits.
-        drift: How many objects differed at the last refresh. 0 after an update, which only prints them.
+        drift: How many objects differed when an update or a refresh last compared them.
         backup: When the last backup was taken.
         drifted: Pairs of an object's name and its differences.
 
@@ -303,4 +304,5 @@ def _of_the_database(
             f"{len(migrated.failures)} of its databases or schemas failed", guide.command("preview", state.stack)
         )
     if migrated.drift:
-        yield Problem(f"{len(migrated.drift)} objects differ from what its last update left", look)
+        differ = f"{counted(len(migrated.drift), 'object')} {'differs' if len(migrated.drift) == 1 else 'differ'}"
+        yield Problem(f"{differ} from what its last update left", look)

@@ -207,7 +207,7 @@ def _migrated(resource: Mapping[str, Any]) -> Migrated:
         url=_text(url),
         is_secret=secret,
         revisions=_mapping(outputs.get("revisions")),
-        drift=_mapping(outputs.get("drift")),
+        drift=_mapping(outputs.get("drift") or outputs.get("__drift")),
         failures=_mapping(outputs.get("failures")),
     )
 

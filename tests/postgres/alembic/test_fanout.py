@@ -441,7 +441,8 @@ def test_what_a_database_lacks_is_said_before_anything_changes(tenants: Tenants,
         finally:
             admin.execute(f'ALTER DATABASE "{tenants.names[3]}" IS_TEMPLATE false')
     assert f"2 databases ({tenants.names[1]}, {tenants.names[2]})" in str(refused.value)
-    assert "the schema migrations, for the migration tables, does not exist: create it first" in str(refused.value)
+    said = "the schema migrations, for the migration tables, does not exist. As an admin: CREATE SCHEMA migrations "
+    assert said in str(refused.value)
     assert f"{tenants.names[3]}: it is a template" in str(refused.value)
     assert [tenants.revision(tenants.names[number]) for number in (0, 3)] == ["base", "base"]
 

@@ -189,9 +189,12 @@ def test_each_problem_has_the_command_that_helps(
     look = "pulumi preview --refresh --diff --stack"
     assert problems(found["dev"]) == [
         (f"it is at {TWO}, and its last update left {ONE}", f"{look} dev"),
-        ("1 objects differ from what its last update left", f"{look} dev"),
+        ("1 object differs from what its last update left", f"{look} dev"),
     ]
     here = f"127.0.0.1:{unused_port}"
+    stacks.state("dev", target.url, TWO, __drift={"table app.people": ["column age is new"], "table app.pets": []})
+    dev = by_stack(stacks, guide)["dev"]
+    assert (dev.drift, problems(dev)) == (2, [("2 objects differ from what its last update left", f"{look} dev")])
     assert problems(found["staging"]) == [
         (f"there is no server at {here}: Connection refused", f"start {here}/shop"),
     ]

@@ -52,6 +52,20 @@ def drift(stack: Stack) -> dict[str, Any]:
     return dict(stack.outputs.get("drift", {}))
 
 
+def test_an_update_leaves_the_drift_that_it_printed_in_the_state_until_the_next_reading(
+    stack: Stack, target: Target
+) -> None:
+    owner(target, "CREATE TABLE app.other (id int)")
+    assert stack.up(target.directory, THREE)
+    assert [*stack.outputs["__drift"]] == ["table app.other"]
+    assert not stack.up(target.directory, THREE)
+    assert [*drift(stack)] == ["table app.other"]
+    assert "__drift" not in {**stack.outputs, **stack.inputs}
+    owner(target, "DROP TABLE app.other")
+    assert stack.up(target.directory, THREE)
+    assert not stack.outputs.keys() & {"drift", "__drift"}
+
+
 def test_nothing_differs_from_what_an_update_left(stack: Stack) -> None:
     before = stack.outputs["schema_fingerprint"]
     assert drift(stack) == {}

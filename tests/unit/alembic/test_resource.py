@@ -101,6 +101,8 @@ def test_url_and_approval_may_be_outputs() -> None:
         ({"schemas": ["kept"]}, "schemas, number 1 is kept, which is no tenant's schema"),
         ({"schemas": "shop"}, "schemas must be a list of names, or a Query, not 'shop'"),
         ({"schemas": Schemas(["a"], shared=["migrations"])}, "shared, number 1 is migrations"),
+        ({"databases": ["a"], "adopt": True}, "adopt and databases cannot be combined: take adopt off"),
+        ({"databases": ["a"], "drift": Drift(ignore=["table app.t"])}, "drift and databases cannot be combined"),
         ({"schemas": ["a"], "databases": ["b"]}, "databases and schemas cannot be combined"),
         (
             {"schemas": ["a"], "backup": Backup("always", "/b")},
