@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from textwrap import indent
+from typing import Any
 
 from pulumi_alembic.database.connection import NoDatabase, NoSchema, log_in
 from pulumi_alembic.errors import DatabaseError, Moved
@@ -44,7 +45,7 @@ def survey(pool: WorkerPool, listing: Listing, processes: int, *, known: bool = 
     """
     groups, wrong = Groups(listing, pool.target), {}
     items = [(name if known else None, None) for name in (*listing.names, *[None] * listing.to_come)]
-    for number, answer in pool.run("look", items, processes):
+    for number, answer in _of_each(pool, "look", items, processes, listing):
         if "error" in answer:
             wrong[groups.name(number)] = answer["error"] + _advice(answer["kind"])
         else:
@@ -128,7 +129,8 @@ def read(pool: WorkerPool, listing: Listing, processes: int) -> tuple[dict[str, 
     counts: dict[str, int] = {}
     wrong: dict[str, str] = {}
     gone = 0
-    for number, answer in pool.run("read", [(name, None) for name in listing.names], processes):
+    items = [(name, None) for name in listing.names]
+    for number, answer in _of_each(pool, "read", items, processes, listing):
         if answer.get("kind") in (NoDatabase.__name__, NoSchema.__name__):
             gone += 1
         elif "error" in answer:
@@ -136,6 +138,32 @@ def read(pool: WorkerPool, listing: Listing, processes: int) -> tuple[dict[str, 
         else:
             counts[answer["revision"]] = counts.get(answer["revision"], 0) + 1
     return counts, wrong, gone
+
+
+def _of_each(
+    pool: WorkerPool, task: str, items: Sequence[tuple[str | None, None]], processes: int, listing: Listing
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Run a task that reads, and return the answer for each item with its number.
+
+    Tenants that are alike have one answer. An error names its tenant, so the others of its group are asked too.
+    """
+    groups = [[number] for number in range(len(items))]
+    if listing.kind is Kind.SCHEMA and listing.names and items[0][0] is not None:
+        [(_, answer)] = pool.run("alike", [(None, list(listing.names))], 1)
+        # The task itself reports an error for each tenant.
+        if "error" not in answer:
+            groups = [*answer["groups"], *([number] for number in range(len(listing.names), len(items)))]
+    failed: list[int] = []
+    for place, answer in pool.run(task, [items[group[0]] for group in groups], processes):
+        first, *others = groups[place]
+        yield first, answer
+        if "error" in answer:
+            failed += others
+        else:
+            yield from ((number, answer) for number in others)
+    if failed:
+        for place, answer in pool.run(task, [items[number] for number in failed], processes):
+            yield failed[place], answer
 
 
 def _with_losses(

@@ -61,6 +61,14 @@ class Bench:
         return build.review_from_database(job, self.job.lint, admin=self.job.admin, tell=tell, keep=keep)
 
 
+def alike(bench: Bench, _: str | None, names: Any, tell: Tell) -> Answer:
+    """Return the groups of tenants that one plan is enough for, by their numbers."""
+    from pulumi_alembic.fanout import alike as tenants
+
+    job = bench.job.job
+    return {"groups": tenants.alike(job.url, names, job.read_history())}
+
+
 def look(bench: Bench, name: str | None, _: Any, tell: Tell) -> Answer:
     """Return the key of the plan, with its details at the first time.
 
@@ -199,6 +207,7 @@ class _Forwarding(Listener):
 
 
 TASKS: Mapping[str, Callable[[Bench, str | None, Any, Tell], Answer]] = {
+    "alike": alike,
     "look": look,
     "read": read,
     "review": review,

@@ -15,7 +15,9 @@ from pulumi_alembic.database.connection import NoSchema, connect, open_session
 from pulumi_alembic.database.migration_lock import KEY
 from pulumi_alembic.database.tenant import in_schema, lock_key, version_table
 from pulumi_alembic.errors import DatabaseError, RevisionFailed
-from pulumi_alembic.ledger import ledger, records
+from pulumi_alembic.fanout.worker_pool.pool import WorkerPool
+from pulumi_alembic.ledger import integrity, ledger, records
+from pulumi_alembic.scripts.history import History
 from pulumi_alembic.stack.log import Log
 from pulumi_alembic.stack.plugin_errors import HalfDone
 from tests.conftest import Database
@@ -114,7 +116,9 @@ def test_each_schema_is_migrated_and_has_its_own_version_and_ledger_rows(shops: 
     assert shops.up()
     assert shops.revisions == [TWO] * 3
     assert shops.tables == [f"{name}.{table}" for name in sorted(shops.names) for table in ("one", "two")]
-    rows = shops.target.query("SELECT tenant, revision, stack FROM migrations.ledger ORDER BY tenant, id")
+    rows = shops.target.query(
+        "SELECT tenant, revision, stack FROM migrations.ledger WHERE event = 'applied' ORDER BY tenant, id"
+    )
     assert rows == [(name, id, "dev") for name in sorted(shops.names) for id in (ONE, TWO)]
     assert (shops.stack.outputs["revision"], shops.stack.outputs["revisions"]) == (TWO, {TWO: 3})
     assert shops.preview()["plan"] == f"at {TWO}: nothing pending"
@@ -286,7 +290,9 @@ def test_an_old_ledger_gets_the_column_from_the_first_tenant_and_its_rows_stay_t
     assert "tenant" not in columns(shops)
     assert shops.up()
     assert "tenant" in columns(shops)
-    rows = shops.target.query("SELECT tenant, count(*) FROM migrations.ledger GROUP BY 1 ORDER BY 1")
+    rows = shops.target.query(
+        "SELECT tenant, count(*) FROM migrations.ledger WHERE event = 'applied' GROUP BY 1 ORDER BY 1"
+    )
     assert rows == [("Shop, the 3rd", 2), ("shop_a", 2), ("shop_b", 2), (None, 2)]
     # An older release names the columns that it knows, when it reads and when it writes.
     shops.run(
@@ -313,6 +319,41 @@ def test_an_edited_script_is_named_for_the_tenants_that_ran_it(shops: Shops) -> 
     shops.target.write(ONE, None, "op.execute('CREATE TABLE one (id bigint)')", "op.execute('DROP TABLE one')")
     with pytest.raises(Refused, match=r"(?s)1 schema of 3 cannot be migrated.*shop_a: .*was edited since"):
         shops.up()
+
+
+@pytest.mark.full
+def test_tenants_that_are_alike_are_read_together(shops: Shops, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+    run = WorkerPool.run
+
+    def counting(pool: WorkerPool, task: str, items: Any, *more: Any, **named: Any) -> Any:
+        if task in ("look", "read"):
+            looks.append(len(items))
+        return run(pool, task, items, *more, **named)
+
+    monkeypatch.setattr(WorkerPool, "run", counting)
+    shops.preview()
+    # An empty schema can be a new one of an old name, so each is looked at.
+    assert looks == [3]
+    shops.up()
+    looks.clear()
+    assert shops.preview()["plan"] == f"at {TWO}: nothing pending"
+    shops.stack.refresh()
+    assert looks == [1, 1] and shops.stack.outputs["revisions"] == {TWO: 3}
+    shops.at("shop_b").migrate(ONE)
+    looks.clear()
+    assert shops.preview()["plan"] == f"1 schema: {ONE} → {TWO}; 2: already there"
+    assert looks == [2]
+
+
+@pytest.mark.full
+def test_tenants_at_one_revision_by_different_scripts_are_not_alike(shops: Shops) -> None:
+    shops.at("shop_a").migrate(ONE)
+    shops.target.write(ONE, None, "op.execute('CREATE TABLE one (id bigint)')", "op.execute('DROP TABLE one')")
+    shops.at("shop_b").migrate(ONE)
+    shops.names = ["shop_b", "shop_a"]
+    with pytest.raises(Refused, match=r"(?s)1 schema of 2 cannot be migrated.*shop_a: .*was edited since"):
+        shops.preview()
 
 
 @pytest.mark.full
@@ -407,6 +448,31 @@ def test_a_statement_outside_a_transaction_runs_for_each_tenant(shops: Shops) ->
     rows = shops.target.query("SELECT schemaname FROM pg_indexes WHERE indexname = 'one_id' ORDER BY 1")
     assert rows == [(name,) for name in sorted(shops.names)]
     until(lambda: shops.revisions == [THREE] * 3)
+
+
+@pytest.mark.full
+def test_a_killed_worker_is_a_failed_tenant_and_the_next_update_goes_on(shops: Shops) -> None:
+    shops.target.write(
+        THREE,
+        TWO,
+        "op.execute('CREATE TABLE three (id int)')\n"
+        "    if op.get_bind().exec_driver_sql('SELECT current_schema()').scalar() == 'shop_b':\n"
+        "        import os; os.kill(os.getpid(), 9)",
+    )
+    with pytest.raises(HalfDone) as failed:
+        shops.up(THREE, waves={"wave": 2, "parallel": 2})
+    assert "shop_b: the process that worked on it was ended by signal 9" in str(failed.value)
+    assert shops.revisions == [THREE, TWO, THREE]
+    shops.target.write(THREE, TWO, "op.execute('CREATE TABLE three (id int)')")
+    # The others ran the script as it was, so that it is no edit only for the one that did not.
+    for name in ("shop_a", "Shop, the 3rd"):
+        with connect(shops.at(name).url) as session:
+            history = History.load(shops.target.directory)
+            assert integrity.accept(session, history, [THREE], THREE, "a test")
+            session.commit()
+    assert shops.up(THREE) and shops.revisions == [THREE] * 3
+    rows = shops.target.query("SELECT tenant, count(*) FROM migrations.ledger WHERE event = 'applied' GROUP BY 1")
+    assert sorted(rows, key=str) == sorted([(name, 3) for name in shops.names], key=str)
 
 
 def _hasty() -> Any:
