@@ -219,6 +219,7 @@ def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
     started.close()
 
 
+@pytest.mark.timeout(4 * 3600 if ALL else 300)
 @pytest.mark.few("change-type")
 @pytest.mark.parametrize("name", CASES)
 def test_the_next_run_completes_what_a_kill_at_any_statement_interrupts(
@@ -228,7 +229,10 @@ def test_the_next_run_completes_what_a_kill_at_any_statement_interrupts(
     record_property: Callable[[str, object], None],
     name: str,
 ) -> None:
-    """Each kill is followed by a complete run, and that by a kill on the way in the other direction."""
+    """Each kill is followed by a complete run, and that by a kill on the way in the other direction.
+
+    The longest recipe has 1,100 statements both ways, which take an hour on two busy cores.
+    """
     insert(shop, 5)
     there, ids = rows(shop), recipe(name)
     server, draw = database.server, random.Random(7)
