@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 from pulumi_embedded.display.diff import DiffDisplay
@@ -54,9 +54,11 @@ def _display(
     full = chosen.show_full_output or kind is Kind.REFRESH
     printer = PropertyPrinter(1, truncate=not full, mask=mask)
     print_ = printer_of_text(color=chosen.color)
-    if chosen.json:
-        make = PreviewDigest if preview else EventStream
-        yield _masking(make(printer_of_text(color=False), mask, chosen, preview=preview), mask)
+    if chosen.json and preview:
+        yield _masking(PreviewDigest(printer_of_text(color=False), mask, chosen, preview=preview), mask)
+    elif chosen.json:
+        with closing(EventStream(printer_of_text(color=False), mask, chosen, preview=preview)) as stream:
+            yield _masking(stream, mask)
     elif chosen.diff:
         yield _masking(
             _revealing(DiffDisplay(kind, target.stack, printer, print_, chosen, preview=preview), chosen), mask

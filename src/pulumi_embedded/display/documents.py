@@ -135,6 +135,13 @@ class EventStream(Display):
         self._erred = False
         self._maybe_corrupt = False
         self._refreshed: set[str] = set()
+        self._over = False
+
+    def close(self) -> None:
+        """End the stream, also if the operation failed before its first event."""
+        if not self._over:
+            self._over = True
+            self._emit(cancelEvent={})
 
     def _prelude(self, event: Prelude) -> None:
         self._emit(preludeEvent={"config": _config(event)})
@@ -202,7 +209,7 @@ class EventStream(Display):
                 "result": "failed" if self._erred else "succeeded",
             }
         )
-        self._emit(cancelEvent={})
+        self.close()
 
 
 def _lines(event: Diagnostic) -> str:

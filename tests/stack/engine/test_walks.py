@@ -76,7 +76,7 @@ SEED = int(os.environ.get("WALKS_SEED", "0"))
 DRAWS = range(SEED, SEED + int(os.environ.get("WALKS_DRAWS", "500" if ALL else "4")))
 # In a race an engine can act either way. A walk is repeated so often before a difference counts as stable.
 # The CLI deletes the resources of one round in the order of a Go map, so a failing delete stops any number of others.
-ATTEMPTS = 6
+ATTEMPTS = 16
 
 
 @pytest.fixture

@@ -221,7 +221,8 @@ _NOTHING_TO_DO = re.compile(r"^Resources:\n +\d+ unchanged\n(?=\n(?:Updating|Ref
 def _said(stdout: str, stderr: str) -> list[str]:
     """Return what both engines must print: the parts of a JSON document or stream, or a text's messages and counts."""
     if stdout.startswith("{"):
-        documents = [json.loads(line) for line in stdout.splitlines()] if "\n{" in stdout else None
+        is_stream = stdout.startswith('{"sequence"') or "\n{" in stdout
+        documents = [json.loads(line) for line in stdout.splitlines()] if is_stream else None
         if documents is None:
             with contextlib.suppress(ValueError):
                 documents = json.loads(stdout)

@@ -164,6 +164,10 @@ _STEPS: dict[str, list[Entry]] = {
         up(thing("a")),
         up(thing("a", additional_secret_outputs=["echo"]), command=f"{UP} --json"),
     ],
+    "a-stream-that-ends-before-it-begins": [
+        up(thing("a")),
+        then(f"refresh --yes --skip-preview --parallel 1 --json --target {URN}nobody"),
+    ],
     # One object never belongs to two resources.
     "alias-of-one-that-stays": [
         up(thing("a")),
