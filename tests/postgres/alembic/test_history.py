@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from pulumi_alembic.scripts.origin import Origin
 from tests import formats, loaded
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect
+from tests.postgres.alembic.waiting import until
 
 ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"
 
@@ -232,3 +234,33 @@ def test_a_head_of_any_name_is_recorded_as_it_is(three: Target) -> None:
         ledger.note(connection, Row(Event.STAMPED, Run([ONE], [head])), Origin())
         query = "SELECT heads_after FROM migrations.ledger ORDER BY id DESC LIMIT 1"
         assert connection.execute(query).fetchone() == ([head],)
+
+
+def test_two_sessions_that_create_the_ledger_at_once_create_one(three: Target) -> None:
+    with ThreadPoolExecutor() as threads, connect(three.url) as first, connect(three.url) as second:
+        ledger.prepare(first)
+        waits = threads.submit(ledger.prepare, second)
+        waiting = f"SELECT count(*) FROM pg_locks WHERE NOT granted AND pid = {second.info.backend_pid}"
+        until(lambda: three.query(waiting) == [(1,)])
+        first.commit()
+        waits.result()
+        second.commit()
+    assert three.query("SELECT count(*) FROM migrations.ledger") == [(0,)]
+
+
+RUNS_NOTHING = {"backup", "begun", "drift accepted", "failed", "snapshot"}
+
+
+def test_a_database_in_which_nothing_ran_yet_is_known(three: Target) -> None:
+    """A new stack starts from a baseline there."""
+    with connect(three.url) as connection:
+        ledger.prepare(connection)
+        connection.commit()
+        assert not ledger.ran(connection)
+        for event in Event:
+            connection.execute(
+                "INSERT INTO migrations.ledger (revision, down_revisions, tools, event) VALUES (%s, '{}', '{}', %s)",
+                [ONE, str(event)],
+            )
+            assert ledger.ran(connection) is (event not in RUNS_NOTHING), event
+            connection.rollback()

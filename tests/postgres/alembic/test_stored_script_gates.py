@@ -155,3 +155,17 @@ def test_rows_that_a_restore_took_back_are_passed_over(newer: Target, stack: Sta
     )
     assert stack.up(checkout, TWO)
     assert tables(newer) == ["one", "two"]
+
+
+def test_the_last_row_in_a_restored_backup_stands(newer: Target, stack: Stack, checkout: Path) -> None:
+    """A backup has the number of the ledger's last row, which is the row of a revision if no snapshot follows it."""
+    [(last,)] = newer.query(f"SELECT max(id) FROM migrations.ledger WHERE revision = '{FOUR}' AND event = 'applied'")
+    tamper_with(
+        newer,
+        "INSERT INTO migrations.ledger (revision, down_revisions, tools, event, detail) "
+        "VALUES (%s, '{}', '{}', 'restored', jsonb_build_object('ledger', %s::bigint))",
+        FOUR,
+        last,
+    )
+    assert stack.up(checkout, TWO)
+    assert tables(newer) == ["one", "two"]

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 import pytest
@@ -16,7 +17,7 @@ from pulumi_alembic.sql.lock_plan import LockPlan
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.waiting import Told, blocker, until
 
-ONE, TWO = "20250101_001", "20250102_002"
+ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"
 
 _QUEUED = """
 SELECT query FROM pg_stat_activity a JOIN pg_locks l USING (pid)
@@ -162,3 +163,21 @@ def test_locks_that_were_queued_for_leave_the_limits_and_the_children_alone(two:
         assert table_locks._within(plan, session, 5.0, "31s")
         for setting, value in (("statement_timeout", "31s"), ("lock_timeout", "7s")):
             assert session.execute(f"SHOW {setting}".encode()).fetchone() == (value,)
+
+
+def test_locks_are_searched_for_only_beside_other_sessions(two: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session that holds the migration lock is none of them."""
+    searched: list[str] = []
+    learn = table_locks.TableLocks.learn
+
+    def learns(locks: table_locks.TableLocks, ahead: table_locks.LooksAhead, *arguments: Any) -> None:
+        searched.extend(step.revision.revision for step in ahead.steps)
+        learn(locks, ahead, *arguments)
+
+    monkeypatch.setattr(table_locks.TableLocks, "learn", learns)
+    assert two.migrate(TWO) == TWO
+    assert searched == []
+    two.write(THREE, TWO, "op.execute('ALTER TABLE one ADD y int')")
+    with open_session(two.url):
+        assert two.migrate(THREE) == THREE
+    assert searched == [THREE]
