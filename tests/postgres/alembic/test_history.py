@@ -153,6 +153,14 @@ def test_what_failed_is_told_with_the_servers_words_and_no_values(three: Target)
     ]
 
 
+def test_a_failure_of_the_first_revision_is_recorded(three: Target) -> None:
+    """The revision's transaction created the ledger, and was rolled back with it."""
+    three.write(ONE, None, "op.execute('SELECT 1 / 0')")
+    with pytest.raises(RevisionFailed):
+        three.migrate(ONE)
+    assert told(three) == [((), (), f"upgrade {ONE}", "failed: division by zero (22012)")]
+
+
 def test_a_ledger_from_before_runs_were_told_is_read_and_carried_on(three: Target) -> None:
     three.migrate(TWO)
     execute(
