@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from pulumi_alembic.database.connection import log_in, open_session
+from pulumi_alembic.database.migration_lock import hold
 from pulumi_alembic.errors import DatabaseError
 from pulumi_alembic.migrate import planner
 from pulumi_alembic.migrate.job import Job
@@ -113,6 +114,8 @@ def test_where_transactions_are_read_only_it_says_so(one: Target, database: Data
         one.migrate(ONE)
     with pytest.raises(DatabaseError, match=reason):
         planner.plan_from_database(Job(one.url, one.directory, ONE))
+    with pytest.raises(DatabaseError, match=reason), hold(one.url, Policy(), "pulumi-alembic restore", print):
+        pass
     assert planner.read_revision(one.url) == "base"
     with database.connect() as admin:
         admin.execute("SET default_transaction_read_only = off")

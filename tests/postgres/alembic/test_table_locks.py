@@ -181,3 +181,17 @@ def test_locks_are_searched_for_only_beside_other_sessions(two: Target, monkeypa
     with open_session(two.url):
         assert two.migrate(THREE) == THREE
     assert searched == [THREE]
+
+
+def test_a_database_that_moves_between_two_attempts_is_planned_again(two: Target, threads: ThreadPoolExecutor) -> None:
+    two.write(THREE, TWO, "op.execute('ALTER TABLE one ADD y int')")
+    told = Told()
+    with blocker(two, "SELECT FROM two"):
+        done = threads.submit(two.migrate, THREE, on_status=told)
+        told.wait_for("no lock at attempt 1")
+        with open_session(two.url) as by_hand:
+            by_hand.execute(f"UPDATE migrations.alembic_version SET version_num = '{TWO}'".encode())
+            by_hand.commit()
+    assert done.result() == THREE
+    assert told.wait_for("planning again")
+    assert two.query("SELECT attname FROM pg_attribute WHERE attrelid = 'one'::regclass AND attnum > 1") == [("y",)]
