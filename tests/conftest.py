@@ -246,6 +246,8 @@ def create_cluster(parent: Path, binaries: Binaries, settings: dict[str, str] | 
     server = Server(HOST, free_port(), ADMIN, secrets.token_hex(18))
     cluster.create(server.password, SETTINGS | (settings or {}))
     cluster.start(server.port)
+    with Database(server, "postgres").connect() as admin:
+        admin.execute(f"ALTER ROLE {ADMIN} PASSWORD '{verifier(server.password)}'")
     return ThrowawayCluster(cluster, server)
 
 
@@ -336,7 +338,6 @@ def server(run_folder: Path, binaries: Binaries) -> Server:
         if not remembered.exists():
             created = create_cluster(run_folder, binaries).server
             with Database(created, "postgres").connect() as admin:
-                admin.execute(f"ALTER ROLE {ADMIN} PASSWORD '{verifier(created.password)}'")
                 create_database(admin, TEMPLATE, "template0")
             Database(created, TEMPLATE).connect().close()
             remembered.touch(mode=0o600)

@@ -16,7 +16,7 @@ import pytest
 from taskdb.local.binaries import Binaries
 from taskdb.local.cluster import Cluster
 from taskdb.local.ports import free_port
-from tests.conftest import create_cluster
+from tests.conftest import create_cluster, verifier
 from tests.postgres.plugin.replay import RECORDINGS, Replay, recording
 
 FILES = sorted(path.name for path in RECORDINGS.glob("*.jsonl") if path.name != "on-postgresql-18.jsonl")
@@ -52,7 +52,7 @@ def stopped(run_folder: Path, binaries: Binaries) -> Cluster:
     """Create a stopped server that accepts logins of its superuser, with the passwords of the recordings."""
     cluster = create_cluster(run_folder, binaries).cluster
     cluster.stop()
-    statements = "".join(f"ALTER ROLE {role} PASSWORD '{role}';\n" for role in ("postgres", "admin"))
+    statements = "".join(f"ALTER ROLE {role} PASSWORD '{verifier(role)}';\n" for role in ("postgres", "admin"))
     postgres = cluster.binaries.program("postgres")
     done = cluster.account.run(postgres, "--single", "-D", cluster.data, "postgres", stdin=statements)
     assert done.returncode == 0, done.stderr
