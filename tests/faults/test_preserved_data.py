@@ -155,6 +155,7 @@ def write(directory: Path) -> None:
     History.load(directory).write_manifest()
 
 
+@pytest.mark.few("the keep-SIGKILL", "the return-pg_terminate_backend")
 @pytest.mark.parametrize("kind", ["SIGKILL", "pg_terminate_backend"])
 @pytest.mark.parametrize("way", WAYS)
 def test_no_row_is_missing_whatever_dies(way: str, kind: str, kept: Kept, count: Count) -> None:

@@ -307,6 +307,7 @@ def copies(one: Target) -> Target:
     return one
 
 
+@pytest.mark.full
 def test_each_row_is_deleted_once_however_often_it_is_killed(copies: Target) -> None:
     copies.write(THREE, TWO, batched("'t', where='id % 2 = 0'", "batched_delete"))
     for row in KILLS:

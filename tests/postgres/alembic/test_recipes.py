@@ -453,6 +453,7 @@ def test_a_key_that_a_table_of_another_role_refers_to_is_refused(shop: Target, d
     assert (code, "other.logins belongs to another role: this recipe" in printed) == (1, True), printed
 
 
+@pytest.mark.few("teams")
 @pytest.mark.parametrize("table", ["teams", "users"])
 def test_a_key_of_a_wider_type_has_all_that_the_old_one_had(shop: Target, table: str) -> None:
     insert(shop, 5)
