@@ -207,7 +207,7 @@ def test_a_fan_out_from_the_first_preview_to_the_wave_that_failed(shops: Shops) 
 
 
 @pytest.mark.full
-def test_schemas_of_tenants_from_the_first_preview_to_a_tenant_that_failed_and_back(rooms: Shops) -> None:
+def test_tenants_of_one_database_go_up_fail_and_go_back(rooms: Shops) -> None:
     [database] = re.findall(r"/(rooms_\w+)", rooms.succeed("config", "get", "url", "--stack", "dev"))
     shown = rooms.succeed("preview", "--diff", "--stack", "dev")
     assert f"3 schemas: base → {SECOND}" in shown and "digest" in shown

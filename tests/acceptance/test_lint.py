@@ -18,7 +18,7 @@ def configure(project: Project, key: str, value: str) -> None:
     assert project.pulumi("config", "set", "--path", f"taskdb:lint.{key}", value).exit_code == 0
 
 
-def test_a_finding_on_a_large_table_stops_the_update_until_the_stack_judges_otherwise(live: Project) -> None:
+def test_a_finding_stops_the_update_until_the_stack_allows_it(live: Project) -> None:
     with psycopg.connect(live.outputs()["migrator_url"]) as connection:
         name = f"taskdb_{live.stack}_owner"
         connection.execute(f"SET ROLE {name}".encode())
@@ -45,7 +45,7 @@ def test_a_finding_on_a_large_table_stops_the_update_until_the_stack_judges_othe
     live.configure()
 
 
-def test_production_asks_for_backups_by_commands_that_work_and_nothing_stops_its_way_back(live: Project) -> None:
+def test_production_asks_for_backups_and_can_be_rolled_back(live: Project) -> None:
     risky = "CREATE FUNCTION risky() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'"
     back = f'op.execute("{risky}"); op.execute("DROP FUNCTION risky()")'
     script = live.script(4, "op.execute('ANALYZE users')", back)

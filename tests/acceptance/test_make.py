@@ -15,7 +15,7 @@ def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
     return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, env=known)
 
 
-def test_a_stack_without_configuration_is_refused_with_the_command_that_makes_it() -> None:
+def test_a_stack_without_configuration_is_refused() -> None:
     for verb in ("up", "preview", "down", "ci-up"):
         refused = make(verb, "STACK=prdo", "ENGINE=embedded")
         assert refused.returncode != 0

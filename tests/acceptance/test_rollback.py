@@ -84,7 +84,7 @@ def has_table(stack: Project, name: str) -> bool:
         return bool(connection.execute("SELECT to_regclass(%s) IS NOT NULL", [name]).fetchone()[0])
 
 
-def test_an_older_commit_takes_the_stack_back_without_the_newer_scripts_and_the_newer_one_forward_again(
+def test_an_older_commit_rolls_the_stack_back_without_newer_scripts(
     clones: tuple[Project, Project],
 ) -> None:
     older, newer = clones
@@ -113,7 +113,7 @@ def test_an_older_commit_takes_the_stack_back_without_the_newer_scripts_and_the_
     assert older.outputs()["revision"] == HEAD
 
 
-def test_an_older_commit_that_is_to_refuse_names_the_revision_and_the_command_that_lets_it(
+def test_an_older_commit_that_refuses_names_the_revision(
     clones: tuple[Project, Project],
 ) -> None:
     older, newer = clones
@@ -152,7 +152,7 @@ def test_a_script_that_was_changed_in_the_ledger_is_refused_and_never_runs(
     assert facts(newer) == before
 
 
-def test_a_pinned_revision_goes_back_and_leaves_the_other_stacks_of_the_server_as_they_are(
+def test_a_pinned_rollback_leaves_other_stacks_as_they_are(
     project: Project, make_project: Callable[[str], Project]
 ) -> None:
     other = make_project(project.engine)

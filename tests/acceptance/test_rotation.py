@@ -99,9 +99,7 @@ def of_both(project: Project) -> list[tuple[Any, ...]]:
         return admin.execute(query, [[f"{project.name}_app_{login}" for login in "ab"]]).fetchall()
 
 
-def test_one_update_switches_the_exported_url_and_the_next_retires_the_old_login(
-    stack: Project, resources: int
-) -> None:
+def test_an_update_switches_the_url_and_the_next_retires_the_login(stack: Project, resources: int) -> None:
     a, b = logins = of_both(stack)
     assert a == b and a[0] == [f"{stack.name}_rw"] and "search_path=app" in a[1]
     first = stack.outputs()
@@ -135,7 +133,7 @@ def test_a_client_of_the_exported_url_sees_no_failure(stack: Project) -> None:
 
 
 @pytest.mark.full
-def test_an_update_that_fails_has_switched_nothing_and_its_repetition_retires_nothing_yet(stack: Project) -> None:
+def test_a_failed_update_switches_nothing(stack: Project) -> None:
     exported = stack.outputs()["app_url"]
     broken = stack.script(4, "op.execute('ALTER TABLE nowhere ADD x int')")
     stack.succeed("config", "set", "taskdb:app_login", "b")
@@ -209,9 +207,7 @@ def test_the_admins_password_may_change_between_updates(project: Project, admin:
 
 
 @pytest.mark.full
-def test_a_login_that_the_server_refuses_with_the_state_s_password_gets_a_new_one(
-    live: Project, resources: int
-) -> None:
+def test_a_login_that_the_server_refuses_gets_a_new_password(live: Project, resources: int) -> None:
     """No catalog shows a password, so only a login shows that the server has another one."""
     project, roles = live, ("reader", "migrator")
     with Database(project.server, "postgres").connect() as admin:

@@ -58,7 +58,7 @@ def test_the_digest_of_the_preview_is_what_the_deployment_runs(live: Project) ->
     assert (done.exit_code, digest) == (0, "")
 
 
-def test_an_objection_and_a_preview_that_fails_end_the_check_and_still_are_a_report(live: Project) -> None:
+def test_a_check_that_fails_still_writes_its_report(live: Project) -> None:
     script = live.script(2, "op.execute('CREATE EXTENSION nothing')")
     live.configure(taskdb__production="true", postgresql__sslmode="disable")
     done, digest = preview(live)

@@ -58,7 +58,7 @@ def blocks(text: str) -> list[str]:
     return re.findall(r"^(?:```+)mermaid\n(.*?)\n```+$", text, re.MULTILINE | re.DOTALL)
 
 
-def test_every_diagram_of_the_documentation_and_of_the_expected_reports_is_read(parse: Parse) -> None:
+def test_every_diagram_is_read(parse: Parse) -> None:
     files = [PROJECT / "README.md", *(PROJECT / "docs").glob("*.md"), *EXPECTED.glob("*.md"), REPORT]
     found = [(file.name, text) for file in files for text in blocks(file.read_text(encoding="utf-8"))]
     assert {"report.md", "1-revision.md", "3-revisions.md", "300-revisions.md", "an-error.md"} <= {

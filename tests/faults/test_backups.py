@@ -93,7 +93,7 @@ def backups(
 
 
 @pytest.mark.parametrize("number", range(SHARES))
-def test_whatever_dies_while_a_backup_is_made_or_restored(number: int, backups: Campaign, count: Count) -> None:
+def test_no_backup_is_damaged_by_a_failure_at_any_statement(number: int, backups: Campaign, count: Count) -> None:
     count((survives(backups, fault) for fault in share(faults(backups), number, SHARES)), DRAWN)
 
 

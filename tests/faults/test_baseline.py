@@ -89,7 +89,5 @@ def test_a_baseline_is_loaded_whole_or_not_at_all(
 
 @pytest.mark.full
 @pytest.mark.parametrize("number", range(SHARES))
-def test_whatever_dies_at_whichever_statement_the_next_run_ends_in_the_right_place(
-    number: int, baseline: Campaign, count: Count
-) -> None:
+def test_the_next_run_converges_after_a_failure_at_any_statement(number: int, baseline: Campaign, count: Count) -> None:
     count((survives(baseline, fault) for fault in share(faults(baseline), number, SHARES)), DRAWN)

@@ -73,9 +73,7 @@ def survives(campaign: Campaign, fault: Fault) -> str | None:
 
 
 @pytest.mark.parametrize("number", range(SHARES))
-def test_whatever_dies_at_whichever_statement_the_next_run_ends_in_the_right_place(
-    number: int, campaign: Campaign, count: Count
-) -> None:
+def test_the_next_run_converges_after_a_failure_at_any_statement(number: int, campaign: Campaign, count: Count) -> None:
     count((survives(campaign, fault) for fault in share(faults(campaign), number, SHARES)), DRAWN)
 
 

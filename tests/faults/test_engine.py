@@ -137,7 +137,7 @@ def survives(campaign: Campaign, stack: Stack, fault: Fault) -> str | None:
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="whose child a process is, is read from /proc")
 @pytest.mark.parametrize("number", range(SHARES))
-def test_an_update_whose_engine_or_plugin_is_killed_at_whichever_statement(
+def test_an_update_converges_after_a_kill_at_any_statement(
     number: int, campaign: Campaign, scripts: Path, tmp_path: Path, count: Count
 ) -> None:
     statements = range(1, len(campaign.clean("upgrade")[0]) + MORE, EVERY)

@@ -158,7 +158,7 @@ def write(directory: Path) -> None:
 @pytest.mark.few("the keep-SIGKILL", "the return-pg_terminate_backend")
 @pytest.mark.parametrize("kind", ["SIGKILL", "pg_terminate_backend"])
 @pytest.mark.parametrize("way", WAYS)
-def test_no_row_is_missing_whatever_dies(way: str, kind: str, kept: Kept, count: Count) -> None:
+def test_no_row_is_missing_after_a_failure_at_any_statement(way: str, kind: str, kept: Kept, count: Count) -> None:
     before, after = WAYS[way]
     numbers = range(1, kept.statements(before, after) + 1)
     chosen = numbers if ALL else random.Random(3).sample(numbers, len(numbers))

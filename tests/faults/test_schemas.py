@@ -80,7 +80,5 @@ def tenant(server: Server, launcher: Launcher, tmp_path_factory: pytest.TempPath
 
 
 @pytest.mark.parametrize("number", range(SHARES))
-def test_whatever_dies_at_whichever_statement_the_next_run_ends_in_the_right_place(
-    number: int, tenant: Campaign, count: Count
-) -> None:
+def test_the_next_run_converges_after_a_failure_at_any_statement(number: int, tenant: Campaign, count: Count) -> None:
     count((survives(tenant, fault) for fault in share(faults(tenant), number, SHARES)), DRAWN)

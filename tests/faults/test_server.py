@@ -77,7 +77,7 @@ def stop(cluster: ThrowawayCluster, how: str) -> Strike:
 
 
 @pytest.mark.parametrize("number", range(SHARES))
-def test_a_server_that_stops_and_comes_back_at_whichever_statement(
+def test_a_run_converges_after_a_server_restart_at_any_statement(
     number: int, cluster: ThrowawayCluster, stopping: Campaign, count: Count
 ) -> None:
     drawn = share(faults(stopping, list(SIGNALS), ["before", "after"], EVERY), number, SHARES)
@@ -121,7 +121,7 @@ def crowded(small: Path, cluster: ThrowawayCluster, scripts: Path, launcher: Lau
 
 
 @pytest.mark.parametrize("number", range(SHARES))
-def test_a_disk_that_is_full_from_whichever_statement_on(
+def test_a_run_converges_after_a_full_disk_at_any_statement(
     number: int, small: Path, crowded: Campaign, count: Count
 ) -> None:
     ballast = small / "ballast"

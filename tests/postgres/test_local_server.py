@@ -211,7 +211,7 @@ def is_over(process: str) -> bool:
     return not state.strip() or state.startswith("Z")
 
 
-def test_a_pid_file_that_names_another_program_neither_stops_a_start_nor_harms_that_program(project: Path) -> None:
+def test_a_pid_file_of_another_program_stops_no_start_and_no_program(project: Path) -> None:
     account = Account.owning(data_of(project))
     other = subprocess.Popen(["sleep", "60"], user=account.uid if os.geteuid() == 0 else None, cwd="/")
     pid_file = data_of(project) / "postmaster.pid"

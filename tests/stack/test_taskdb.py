@@ -75,9 +75,7 @@ def script(engine: Engine, statement: str) -> Path:
     return path
 
 
-def test_the_first_update_creates_every_resource_as_an_admin_that_is_no_superuser(
-    copied: tuple[Engine, Result], server: Server, resources: int
-) -> None:
+def test_the_first_update_needs_no_superuser(copied: tuple[Engine, Result], server: Server, resources: int) -> None:
     _, created = copied
     assert created.changes == {"create": resources}
     with Database(server, "postgres").connect() as admin:
@@ -129,7 +127,7 @@ def test_where_an_approval_is_required_an_update_runs_what_was_approved(engine: 
     assert engine.up().outputs["revision"] == HEAD
 
 
-def test_a_failing_revision_is_told_with_its_file_and_leaves_the_state_at_the_databases_revision(
+def test_a_failing_revision_leaves_the_database_s_revision_in_the_state(
     engine: Engine,
 ) -> None:
     broken = script(engine, "ALTER TABLE nowhere ADD x int")
@@ -178,9 +176,7 @@ def test_a_program_of_before_there_was_a_schema_for_it_leaves_what_is_kept(
 
 
 @pytest.mark.full
-def test_what_was_changed_by_hand_is_found_by_a_refresh_and_healed_by_the_next_update(
-    engine: Engine, server: Server
-) -> None:
+def test_a_refresh_finds_drift_and_the_next_update_repairs_it(engine: Engine, server: Server) -> None:
     reader = engine.preview().resource(READER).outputs["name"]
     with Database(server, "postgres").connect() as admin:
         admin.execute(f"ALTER ROLE {reader} SET statement_timeout = 1")

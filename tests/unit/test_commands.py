@@ -21,7 +21,7 @@ def test_a_command_without_arguments_prints_its_help(name: str) -> None:
     assert (done.stdout + done.stderr).startswith(f"Usage: {name} [OPTIONS] COMMAND [ARGS]...")
 
 
-def test_a_group_of_the_embedded_engine_without_arguments_prints_its_help_as_the_cli_does() -> None:
+def test_a_group_without_arguments_prints_its_help_as_the_cli() -> None:
     for arguments in ((), ("state",), ("plugin",)):
         done = run("pulumi-embedded", *arguments)
         assert done.returncode == 0

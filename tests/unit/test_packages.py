@@ -89,7 +89,7 @@ def test_an_extra_holds_what_its_feature_alone_imports() -> None:
     }
 
 
-def test_the_three_have_one_version_one_licence_and_the_supported_versions_of_python() -> None:
+def test_the_three_packages_agree_on_version_licence_and_python() -> None:
     files = [tomllib.loads(path.read_text()) for path in PACKAGES.values()]
     for key in ("license", "license-files", "requires-python", "authors"):
         assert len({str(file["project"][key]) for file in files}) == 1, key

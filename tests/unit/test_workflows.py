@@ -143,7 +143,7 @@ def _number(version: str) -> tuple[int, ...]:
 @pytest.mark.parametrize(
     "hook", yaml.safe_load((PROJECT / ".pre-commit-hooks.yaml").read_text()), ids=lambda hook: hook["id"]
 )
-def test_a_hook_of_pre_commit_runs_a_command_that_is_there_for_the_files_it_is_about(hook: dict[str, Any]) -> None:
+def test_each_pre_commit_hook_runs_a_command_that_exists(hook: dict[str, Any]) -> None:
     program, *arguments = hook["entry"].split()
     done = tool(program, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -229,7 +229,7 @@ def test_a_revision_that_was_taken_back_has_none(pending: Target) -> None:
     assert states(pending) == ["verified"]
 
 
-def test_a_condition_that_stays_true_is_refused_and_nothing_of_the_revision_is_applied(one: Target) -> None:
+def test_a_condition_that_stays_true_fails_the_revision(one: Target) -> None:
     one.write(TWO, ONE, "op.execute('CREATE TABLE two ()'); " + asks("'t', set='seen = 1', where='id > 0'"))
     with pytest.raises(RevisionFailed, match="`where` is still true for a row that was set"):
         one.migrate(TWO)
@@ -274,7 +274,7 @@ def test_a_table_that_is_gone_is_told_with_the_command_and_no_update_fails(pendi
     assert "no such table any more with the key (id)" in command(pending, "backfill", "run", check=False)
 
 
-def test_a_scan_that_fails_ends_it_with_the_reason_and_the_update_does_not_fail(one: Target) -> None:
+def test_a_scan_that_fails_ends_the_backfill_and_not_the_update(one: Target) -> None:
     one.write(TWO, ONE, asks(f"'t', set='{SET}', where='n IS NULL OR (n = 2 AND 1 / (id - 4000) = 7)'"))
     told = Told()
     assert one.migrate(TWO, policy=TO_ITS_END, on_backfill=told) == TWO
@@ -295,7 +295,7 @@ def test_a_trigger_that_undoes_it_is_no_endless_loop(pending: Target) -> None:
         work(worker(pending))
 
 
-def test_a_table_of_positions_of_before_there_were_backfills_is_brought_up_to_date(pending: Target) -> None:
+def test_an_old_table_of_positions_is_upgraded(pending: Target) -> None:
     with blocker(
         pending,
         "CREATE TABLE migrations.batches (intent bigint PRIMARY KEY, position text[], final text[], "

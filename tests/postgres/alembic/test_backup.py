@@ -253,7 +253,7 @@ STAGES = {
 
 @pytest.mark.full
 @pytest.mark.parametrize("stage", STAGES)
-def test_killed_at_whichever_stage_the_next_update_converges(backing: Backing, stage: str) -> None:
+def test_an_update_converges_after_a_kill_at_any_stage_of_its_backup(backing: Backing, stage: str) -> None:
     backing.execute("INSERT INTO parents (name) SELECT md5(g::text) FROM generate_series(1, 100000) g")
     rows = backing.rows()
     command = [sys.executable, "-c", UPDATE, backing.target.url, backing.target.directory, backing.folder, TWO]

@@ -86,7 +86,7 @@ def writing(target: Target) -> Iterator[None]:
 
 
 @pytest.mark.full
-def test_every_row_is_done_once_under_a_writing_load_however_often_it_is_killed(one: Target) -> None:
+def test_kills_under_load_update_each_row_once(one: Target) -> None:
     one.write(TWO, ONE, batched("'t', 'n = n + 1'"))
     with writing(one):
         for row in (7000, 14000):
@@ -175,13 +175,13 @@ def test_its_own_key_is_nothing_that_it_may_change(one: Target, assignments: str
     assert counts(one) == [(0, ROWS)]
 
 
-def test_behind_a_statement_of_the_transaction_it_is_refused_before_anything_runs(one: Target) -> None:
+def test_batches_after_a_statement_of_the_transaction_are_refused(one: Target) -> None:
     one.write(TWO, ONE, "op.execute('CREATE TABLE two ()'); " + batched("'t', 'n = 1'"))
     with pytest.raises(HistoryError, match="split it into two revisions"):
         one.migrate(TWO)
 
 
-def test_a_row_that_stays_locked_ends_it_at_the_deadline_and_the_next_run_goes_on_there(one: Target) -> None:
+def test_the_next_run_continues_at_the_row_that_stayed_locked(one: Target) -> None:
     one.write(TWO, ONE, batched("'t', 'n = n + 1'"))
     with (
         blocker(one, "SELECT FROM t WHERE id = 5000 FOR UPDATE"),

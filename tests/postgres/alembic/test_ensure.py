@@ -43,7 +43,7 @@ def review(target: Target, revision: str) -> PlanReview:
     return build.review_from_database(target.job(revision), Settings())[1]
 
 
-def test_what_is_not_true_fails_the_revision_with_its_message_and_the_next_run_goes_on(tables: Target) -> None:
+def test_a_false_assertion_fails_its_revision_until_it_is_true(tables: Target) -> None:
     script = ensures(tables, TWO, ONE, "op.execute('CREATE TABLE v (id int)')", named())
     send(tables, UNNAMED)
     with pytest.raises(

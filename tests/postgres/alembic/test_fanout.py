@@ -420,9 +420,7 @@ def test_a_query_is_asked_at_the_address_of_its_own(tenants: Tenants, stack: Sta
     assert tenants.revisions == [TWO] * 4
 
 
-def test_a_name_that_is_not_there_is_told_of_all_that_are_not_before_anything_changes(
-    tenants: Tenants, stack: Stack
-) -> None:
+def test_all_missing_databases_are_named_before_anything_changes(tenants: Tenants, stack: Stack) -> None:
     with pytest.raises(Refused, match="2 databases of 6 cannot be migrated, and nothing was changed") as refused:
         up(stack, tenants, databases=[*tenants.names, "no_such_1", "no_such_2"])
     assert "2 databases (no_such_1, no_such_2)" in str(refused.value)
@@ -485,9 +483,7 @@ def test_databases_that_are_still_to_come_are_planned_from_base(tenants: Tenants
 
 
 @pytest.mark.full
-def test_one_that_is_still_to_come_cannot_be_approved_yet_and_the_preview_says_what_to_do(
-    tenants: Tenants, stack: Stack, said: list[str]
-) -> None:
+def test_a_database_that_does_not_exist_yet_cannot_be_approved(tenants: Tenants, stack: Stack, said: list[str]) -> None:
     preview(stack, tenants, databases=[*tenants.names, Unknown()], require_approval=True)
     assert "will be another one, since an approval names each database, and 1 is still to come" in said[-1]
     assert "`pulumi up --stack dev` makes them, and ends before it migrates" in said[-1]

@@ -326,7 +326,7 @@ def test_an_update_refuses_before_the_first_of_its_revisions(filled: Target) -> 
     assert outs is not None and outs["revision"] == THREE
 
 
-def test_the_preview_says_how_much_would_go_and_the_digest_does_not_change_with_it(filled: Target) -> None:
+def test_the_preview_counts_deleted_rows_which_are_not_in_the_digest(filled: Target) -> None:
     filled.write(TWO, ONE, "op.drop_table('children'); op.drop_table('nobody')")
     first = planned(filled, TWO)
     [revision] = PlanReview.from_json(json.loads(first["__plan"])).revisions

@@ -97,7 +97,7 @@ def test_a_stack_is_known_by_its_resources_urn(three: Target) -> None:
     assert [each["stack"] for each in history(three)] == ["staging"]
 
 
-def test_the_commit_is_that_of_the_scripts_and_marked_where_they_differ_from_it(
+def test_the_recorded_commit_is_marked_if_scripts_differ_from_it(
     three: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = three.directory.parent

@@ -170,7 +170,7 @@ def test_no_password_is_in_what_is_shown_of_a_script(three: Target, literal: str
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_manifest_that_does_not_fit_is_refused_by_every_way_in_until_it_is_written(three: Target) -> None:
+def test_every_command_refuses_a_manifest_that_does_not_fit(three: Target) -> None:
     edit(three, THREE, "TABLE three ()", "TABLE three (x int)")
     refusal = f"{THREE}_script.py was edited\nIf that is meant, update it: pulumi-alembic manifest"
     for act in (
@@ -189,7 +189,7 @@ def test_a_manifest_that_does_not_fit_is_refused_by_every_way_in_until_it_is_wri
     assert "the manifest matches the scripts" in pulumi_alembic(three, "manifest")
 
 
-def test_a_manifest_that_belies_what_a_script_builds_on_is_refused_before_it_runs(three: Target) -> None:
+def test_a_manifest_with_another_parent_is_refused_before_a_run(three: Target) -> None:
     history = History.load(three.directory)
     lie = history.revisions[THREE].entry.parse(str(history.revisions[THREE].entry).replace(TWO, ONE))
     history.manifest.write([*(history.revisions[id].entry for id in (ONE, TWO)), lie])

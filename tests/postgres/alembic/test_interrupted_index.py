@@ -215,9 +215,7 @@ def test_a_build_that_is_done_and_not_yet_committed_is_waited_for(
 
 
 @pytest.mark.full
-def test_a_build_that_waits_too_long_for_an_old_transaction_is_valid_after_the_next_run(
-    one: Target, threads: ThreadPoolExecutor
-) -> None:
+def test_the_next_run_completes_a_build_that_waited_too_long(one: Target, threads: ThreadPoolExecutor) -> None:
     one.write(TWO, ONE, block("CREATE INDEX CONCURRENTLY IF NOT EXISTS i ON t (x)"))
     with blocker(one, WRITES), pytest.raises(RevisionFailed, match="lock timeout"):
         one.migrate(TWO, policy=Policy(lock_deadline=0.5))
@@ -291,7 +289,7 @@ def test_a_build_through_alembics_own_operation_is_healed_too(
     assert indexes(one) == [("i", True)]
 
 
-def test_an_index_of_the_same_definition_is_taken_as_done_after_an_interruption(one: Target) -> None:
+def test_after_an_interruption_an_equal_index_is_accepted(one: Target) -> None:
     """The build was complete, but its result was lost: here the statement after it failed."""
     one.write(TWO, ONE, f"{block('CREATE INDEX CONCURRENTLY i ON t (x, lower(y))')}\n    op.execute('SELECT 1/0')")
     with pytest.raises(
@@ -331,7 +329,7 @@ def test_an_index_that_nobody_here_made_is_postgresqls_error_every_time(one: Tar
             one.migrate(TWO)
 
 
-def test_an_interrupted_build_is_cleared_away_where_the_script_builds_another_index_now(one: Target) -> None:
+def test_an_interrupted_build_of_another_index_is_dropped(one: Target) -> None:
     one.write(TWO, ONE, block("CREATE UNIQUE INDEX CONCURRENTLY i ON t (y)"))
     with pytest.raises(RevisionFailed, match="23505"):
         one.migrate(TWO)
@@ -341,7 +339,7 @@ def test_an_interrupted_build_is_cleared_away_where_the_script_builds_another_in
 
 
 @pytest.mark.full
-def test_a_build_on_a_partitioned_table_is_refused_by_postgresql_with_its_reason(one: Target) -> None:
+def test_postgresql_refuses_a_build_on_a_partitioned_table(one: Target) -> None:
     with blocker(one, "CREATE TABLE parts (x int) PARTITION BY RANGE (x)") as session:
         session.commit()
     one.write(TWO, ONE, block("CREATE INDEX CONCURRENTLY IF NOT EXISTS i ON parts (x)"))

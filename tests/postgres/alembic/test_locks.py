@@ -80,9 +80,7 @@ def test_a_reader_gets_through_while_the_revision_still_waits(two: Target, threa
 
 
 @pytest.mark.parametrize("direction", ["up", "down"])
-def test_every_transaction_begins_with_the_limit_whatever_the_one_before_it_set(
-    empty_target: Target, direction: str
-) -> None:
+def test_every_transaction_begins_with_the_limit(empty_target: Target, direction: str) -> None:
     note = "op.execute(\"INSERT INTO notes SELECT '{}', current_setting('lock_timeout')\"); "
     sets = "op.execute(\"SET lock_timeout = '7s'\"); "
     empty_target.write(ONE, None, "op.execute('CREATE TABLE notes (id text, lock_timeout text)')")
@@ -97,9 +95,7 @@ def test_every_transaction_begins_with_the_limit_whatever_the_one_before_it_set(
     assert seen == [("2", "200ms"), ("3", "200ms"), ("own", "7s")]
 
 
-def test_behind_the_deadline_the_revision_is_given_up_whole_and_says_who_was_in_its_way(
-    two: Target, database: Database
-) -> None:
+def test_after_the_deadline_the_blocker_is_named_and_nothing_is_applied(two: Target, database: Database) -> None:
     two.write(TWO, ONE, "op.execute('CREATE TABLE half ()'); op.execute('ALTER TABLE one ADD x int')")
     policy = Policy(lock_timeout=0.2, lock_deadline=1)
     with blocker(two, READS) as session:

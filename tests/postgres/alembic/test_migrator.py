@@ -49,7 +49,7 @@ def test_up_and_down_and_the_ledger_tells_both(three: Target) -> None:
     assert ledger(three) == [(ONE, "upgrade"), (TWO, "upgrade"), (TWO, "downgrade")]
 
 
-def test_the_version_is_recorded_by_one_statement_for_all_revisions_up_and_down(empty_target: Target) -> None:
+def test_the_version_is_written_by_the_same_statement_each_time(empty_target: Target) -> None:
     ids = [f"20250101_{number:03}" for number in range(8)]
     for id, down in zip(ids, [None, *ids], strict=False):
         keep = "op.execute('CREATE TABLE {} AS SELECT statement FROM pg_prepared_statements')"
@@ -192,7 +192,7 @@ def test_an_autocommit_block_that_succeeds_is_recorded(three: Target) -> None:
     assert ledger(three)[1] == (TWO, "upgrade")
 
 
-def test_a_revision_that_ends_its_own_transaction_is_refused_with_the_way_to_do_it(three: Target) -> None:
+def test_a_revision_that_ends_its_transaction_is_refused(three: Target) -> None:
     three.write(TWO, ONE, "op.get_bind().commit(); op.execute('CREATE TABLE two ()')")
     with pytest.raises(RevisionFailed, match=r"ended its transaction by commit\(\)(?s:.*)autocommit_block") as caught:
         three.migrate(TWO)

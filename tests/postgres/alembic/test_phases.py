@@ -61,9 +61,7 @@ MISPLACED = {
 
 @pytest.mark.few(1)
 @pytest.mark.parametrize(("body", "said"), MISPLACED.values(), ids=MISPLACED)
-def test_what_the_script_shows_in_the_wrong_place_is_refused_by_the_preview_the_update_and_the_command(
-    one: Target, body: str, said: str
-) -> None:
+def test_a_statement_in_the_wrong_phase_is_refused_before_it_runs(one: Target, body: str, said: str) -> None:
     """The refusal comes before anything runs, so the revision before it is not applied either."""
     one.write(TWO, ONE, "op.execute('CREATE TABLE two ()')")
     script = one.write(THREE, TWO, body)
@@ -102,9 +100,7 @@ def test_the_way_back_is_looked_at_before_the_way_there_is_taken(one: Target) ->
         ("run('CREATE TABLE n ()'); run('/* x */ rollback')", "not for the script to end"),
     ],
 )
-def test_what_only_running_shows_in_the_wrong_place_is_refused_and_rolled_back_whole(
-    one: Target, body: str, said: str
-) -> None:
+def test_a_statement_that_turns_out_in_the_wrong_phase_is_rolled_back(one: Target, body: str, said: str) -> None:
     with blocker(one, "CREATE SEQUENCE s") as session:
         session.commit()
     one.write(TWO, ONE, HIDE + body)

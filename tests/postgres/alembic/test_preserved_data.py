@@ -314,7 +314,7 @@ def test_rows_that_the_downgrade_carried_over_are_not_there_twice(small: Target)
     assert kept(small) == []
 
 
-def test_of_rows_that_the_downgrade_carried_over_and_changed_those_that_differ_stay_kept(small: Target) -> None:
+def test_rows_that_the_downgrade_changed_stay_preserved(small: Target) -> None:
     step(
         small,
         "CREATE TABLE IF NOT EXISTS loose (n int, t text);CREATE TABLE IF NOT EXISTS keyed (n int PRIMARY KEY, t text)",
@@ -489,7 +489,7 @@ def test_the_alembic_command_keeps_too_unless_it_is_told_not_to(small: Target, m
     assert len(more(small)) == 9
 
 
-def test_the_preview_says_what_is_set_aside_and_what_it_costs_and_the_update_does_not_refuse(small: Target) -> None:
+def test_the_preview_counts_preserved_rows_and_their_cost(small: Target) -> None:
     step(small, MORE + "CREATE TYPE t AS ENUM ('a'); CREATE TABLE typed (id int, t t);"
          "ALTER TABLE users ADD COLUMN x int; ALTER TABLE bare ADD COLUMN y int",
          "DROP TABLE more", "DROP TABLE typed", "DROP TYPE t", "ALTER TABLE users DROP COLUMN x",

@@ -50,7 +50,7 @@ def run(target: Target, *arguments: str, code: int = 0) -> str:
     return done.stdout + done.stderr
 
 
-def test_what_is_kept_is_listed_with_its_size_and_age_and_is_pruned_after_a_question(filled: Target) -> None:
+def test_preserved_rows_are_listed_and_pruned_after_a_question(filled: Target) -> None:
     assert run(filled, "kept") == "no preserved rows\n"
     filled.migrate(ONE)
     [entry] = kept(filled)
@@ -94,9 +94,7 @@ def comment(connection: Any, entry: Any) -> str:
 
 
 @pytest.mark.full
-def test_a_restore_neither_drops_nor_replaces_what_is_kept_and_brings_what_is_not(
-    filled: Target, tmp_path: Path
-) -> None:
+def test_a_restore_leaves_preserved_rows_and_adds_missing_ones(filled: Target, tmp_path: Path) -> None:
     """Each row exists once in either case: in the table, or preserved."""
     require_clients(filled)
     backing = Backing(filled, tmp_path / "backups")

@@ -96,14 +96,14 @@ def test_the_old_login_is_not_asked_about_another_database(target: Target) -> No
     assert "\n  pulumi state delete --all --force --yes\n" in failure.reason
 
 
-def test_a_login_that_the_same_server_no_longer_knows_is_looked_for_by_a_refresh(target: Target) -> None:
+def test_a_refresh_reports_a_login_that_the_server_no_longer_has(target: Target) -> None:
     target.migrate(THREE)
     unknown = target.url.replace("_migrator:", "_migrator:x")
     [failure] = provider.check(inputs(target, THREE, url=unknown), inputs(target, THREE, url=unknown)).failures
     assert "if they were dropped: pulumi refresh, then try again" in failure.reason
 
 
-def test_a_failure_says_what_to_do_and_names_no_property_whose_value_would_be_printed(target: Target) -> None:
+def test_a_failure_names_no_property_whose_value_would_be_printed(target: Target) -> None:
     gone = target.url.rpartition("/")[0] + "/no_such_database"
     [failure] = provider.check({}, inputs(target, THREE, url=gone)).failures
     assert failure.property == ""

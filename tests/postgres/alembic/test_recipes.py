@@ -346,7 +346,7 @@ def test_a_value_waits_for_a_new_row_that_reads_it(shop: Target) -> None:
         assert other.execute("SELECT email FROM profiles WHERE owner = 2").fetchall() == [("c",)]
 
 
-def test_two_versions_that_write_a_moved_value_at_one_moment_end_with_equal_values(shop: Target) -> None:
+def test_simultaneous_writes_of_a_moved_value_end_equal(shop: Target) -> None:
     """The documented deadlock: each locks the row of its own table before the trigger locks the other one."""
     insert(shop, 1)
     ids = recipe("move-column")

@@ -105,7 +105,7 @@ def told(plan: Any) -> Any:
 
 
 @pytest.mark.full
-def test_the_report_is_the_previews_on_a_server_that_knows_nothing_of_the_target(
+def test_the_report_of_another_server_is_that_of_the_preview(
     applied: Target, written: Path, server: Server, other: Server
 ) -> None:
     _, preview = review_from_database(Job(applied.url, applied.directory, "head"), Settings(), admin=admin_url(server))
@@ -232,9 +232,7 @@ def test_a_file_with_anything_else_is_refused_in_one_line(applied: Target, writt
 
 
 @pytest.mark.full
-def test_a_schema_that_cannot_be_copied_is_written_without_definitions_and_says_why(
-    applied: Target, database: Database, tmp_path: Path
-) -> None:
+def test_a_schema_that_cannot_be_copied_has_no_definitions(applied: Target, database: Database, tmp_path: Path) -> None:
     with database.connect() as admin:
         admin.execute("CREATE TABLE app.foreign_object ()")
     done = run(applied, "schema", "--output", tmp_path / "schema", DATABASE_URL=applied.url)

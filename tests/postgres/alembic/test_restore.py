@@ -300,9 +300,7 @@ def start(backing: Backing, id: str) -> subprocess.Popen[str]:
 
 @pytest.mark.full
 @pytest.mark.parametrize("moment", range(6))
-def test_killed_at_whichever_step_it_is_the_old_or_the_new_and_the_next_one_converges(
-    backing: Backing, moment: int
-) -> None:
+def test_a_restore_that_is_killed_leaves_one_database_and_can_be_repeated(backing: Backing, moment: int) -> None:
     """The restore is killed when it reports its step.
 
     The last steps are those of single tables, and of the constraints.

@@ -53,7 +53,7 @@ def test_an_update_does_not_accept_drift_and_ends_none(shops: Shops, said: list[
 
 
 @pytest.mark.full
-def test_tenants_that_failed_or_were_not_reached_are_compared_with_what_they_have(shops: Shops) -> None:
+def test_tenants_that_failed_are_compared_with_what_they_have(shops: Shops) -> None:
     shops.up(ONE)
     shops.run("CREATE TABLE shop_a.broken ()")
     with pytest.raises(HalfDone):

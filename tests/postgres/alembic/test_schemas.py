@@ -285,7 +285,7 @@ def test_while_a_tenant_migrates_the_database_itself_waits(shops: Shops) -> None
     assert shops.target.query(f"SELECT pg_try_advisory_lock({KEY})") == [(True,)]
 
 
-def test_an_old_ledger_gets_the_column_from_the_first_tenant_and_its_rows_stay_the_databases(shops: Shops) -> None:
+def test_the_first_tenant_adds_the_column_to_an_old_ledger(shops: Shops) -> None:
     shops.target.migrate(TWO)
     assert "tenant" not in columns(shops)
     assert shops.up()

@@ -265,7 +265,7 @@ def test_the_command_prints_a_table_json_and_a_page_and_no_secret(stacks: Stacks
     assert "http" not in text.replace("http-equiv", ""), "the page loads nothing"
 
 
-def test_a_script_that_cannot_be_read_is_a_problem_of_the_stack_on_the_page_too(stacks: Stacks, target: Target) -> None:
+def test_the_page_shows_a_script_that_cannot_be_read(stacks: Stacks, target: Target) -> None:
     stacks.state("dev", target.url, TWO)
     [script] = (target.directory / "versions").glob(f"{THREE}*")
     script.write_text("def upgrade(:\n")
@@ -278,7 +278,7 @@ def test_a_script_that_cannot_be_read_is_a_problem_of_the_stack_on_the_page_too(
 
 
 @pytest.mark.full
-def test_five_stacks_on_three_servers_are_shown_as_they_are_and_without_a_secret(
+def test_five_stacks_on_three_servers_are_shown_without_a_secret(
     stacks: Stacks,
     target: Target,
     make_target: Callable[[Path], Target],

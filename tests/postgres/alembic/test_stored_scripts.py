@@ -93,9 +93,7 @@ def hostile(ran: Path, id: str, down: str) -> str:
     )
 
 
-def test_an_older_checkout_takes_a_newer_head_back_and_the_newer_one_goes_forward_again(
-    newer: Target, stack: Stack, checkout: Path
-) -> None:
+def test_an_older_checkout_downgrades_and_the_newer_one_upgrades(newer: Target, stack: Stack, checkout: Path) -> None:
     planned = stack.preview(checkout, TWO)
     assert planned["plan"] == f"{FOUR} → {TWO}, 2 downgrades"
     assert planned["statements"][f"downgrade {FOUR}"] == [
@@ -121,9 +119,7 @@ def test_a_refresh_keeps_what_the_stack_knows_of_the_newer_scripts(stack: Stack,
     assert stack.up(checkout, TWO)
 
 
-def test_a_state_from_before_learns_the_digests_at_the_next_update_and_a_refresh_leaves_them(
-    newer: Target, stack: Stack, checkout: Path
-) -> None:
+def test_the_next_update_adds_digests_to_an_old_state(newer: Target, stack: Stack, checkout: Path) -> None:
     for properties in (stack.inputs, stack.outputs):
         del properties["__applied"]
     assert stack.up(newer.directory, FOUR), "what only the inputs know, the next refresh would forget"
@@ -245,7 +241,7 @@ TAMPERED: dict[Callable[[Target, Path], None], list[str]] = {
 @pytest.mark.few("preview-change_source_and_checksum", "update-add_a_newer_row")
 @pytest.mark.parametrize("tamper", TAMPERED, ids=lambda tamper: tamper.__name__)
 @pytest.mark.parametrize("late", [False, True], ids=["before the preview", "between preview and update"])
-def test_what_the_migrators_own_rights_changed_in_the_ledger_is_refused_and_never_runs(
+def test_changes_by_the_migrator_in_the_ledger_are_refused(
     newer: Target, stack: Stack, checkout: Path, ran: Path, tamper: Callable[[Target, Path], None], late: bool
 ) -> None:
     before: list[object] = []
@@ -343,9 +339,7 @@ def test_a_state_of_another_digest_is_not_overruled_by_a_commit(
         stack.up(checkout, TWO)
 
 
-def test_where_it_is_to_refuse_an_older_checkout_changes_nothing_and_says_the_ways_on(
-    newer: Target, stack: Stack, checkout: Path
-) -> None:
+def test_a_stack_can_refuse_to_downgrade_from_an_older_checkout(newer: Target, stack: Stack, checkout: Path) -> None:
     before = everything(newer)
     with pytest.raises(Refused) as caught:
         stack.up(checkout, TWO, on_unknown_revision="refuse")
@@ -399,7 +393,7 @@ def test_a_target_on_another_branch_is_refused_with_capsules_too(newer: Target, 
     assert everything(newer) == before
 
 
-def test_code_that_a_capsule_needs_and_the_checkout_lacks_is_named_before_anything_runs(newer: Target) -> None:
+def test_code_that_a_stored_script_lacks_is_named_before_a_run(newer: Target) -> None:
     path = newer.directory / "versions" / f"{THREE}_script.py"
     path.write_text(path.read_text().replace("from alembic", "import only_newer\nfrom alembic", 1))
     History.load(newer.directory).write_manifest()

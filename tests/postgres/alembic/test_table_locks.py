@@ -78,9 +78,7 @@ def test_it_queues_for_a_lock_that_stops_readers_25_ms_at_most(two: Target, thre
     assert max(limits(seen)) <= 25
 
 
-def test_in_the_last_third_of_the_deadline_it_queues_as_long_as_the_policy_allows(
-    two: Target, threads: ThreadPoolExecutor
-) -> None:
+def test_in_the_last_third_of_the_deadline_it_queues_for_longer(two: Target, threads: ThreadPoolExecutor) -> None:
     policy = Policy(lock_deadline=4, lock_wait_max=0.15)
     with watched(two) as seen, blocker(two, "SELECT FROM one"):
         done = threads.submit(two.migrate, TWO, policy=policy)
@@ -116,9 +114,7 @@ def test_a_vacuum_is_waited_for_and_stops_no_reader_or_writer(two: Target, threa
     assert done.result() == TWO
 
 
-def test_where_the_locks_are_not_known_it_says_so_once_and_waits_as_the_session_does(
-    two: Target, threads: ThreadPoolExecutor
-) -> None:
+def test_unknown_locks_are_reported_once(two: Target, threads: ThreadPoolExecutor) -> None:
     """The revision runs by hand, with the `alembic` command."""
     two.write(TWO, ONE, "op.execute(\"DO $$BEGIN EXECUTE 'ALTER TABLE one ADD x int'; END$$\")")
     until(lambda: not two.query(_MODES.format("one")))

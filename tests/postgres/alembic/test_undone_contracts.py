@@ -115,7 +115,7 @@ def test_rows_that_the_downgrade_computes_are_newer_and_seeds_are_not(keeping: T
         assert kept(keeping) == []
 
 
-def test_the_preview_counts_what_a_contract_preserves_and_its_downgrade_restores(keeping: Target) -> None:
+def test_the_preview_counts_what_a_contract_preserves_and_restores(keeping: Target) -> None:
     from tests.postgres.alembic.test_round_trip import preview, told
 
     keeping.write(ONE, None, executes(TABLE), "pass")

@@ -52,9 +52,7 @@ def drift(stack: Stack) -> dict[str, Any]:
     return dict(stack.outputs.get("drift", {}))
 
 
-def test_an_update_leaves_the_drift_that_it_printed_in_the_state_until_the_next_reading(
-    stack: Stack, target: Target
-) -> None:
+def test_an_update_leaves_printed_drift_in_the_state(stack: Stack, target: Target) -> None:
     owner(target, "CREATE TABLE app.other (id int)")
     assert stack.up(target.directory, THREE)
     assert [*stack.outputs["__drift"]] == ["table app.other"]
@@ -317,7 +315,7 @@ def test_a_clean_walk_raises_no_alarm(target: Target, seed: int) -> None:
         assert drift(stack) == {}
 
 
-def test_no_session_is_in_a_transaction_while_snapshots_and_catalogs_are_computed(
+def test_no_transaction_is_open_while_snapshots_are_computed(
     stack: Stack, target: Target, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []

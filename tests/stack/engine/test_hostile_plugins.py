@@ -110,7 +110,7 @@ def test_an_answer_that_says_nothing_leaves_the_create_pending(bench: Bench, ans
     assert again.code == 0 and f"{URN}b, interrupted while creating" in again.output
 
 
-def test_an_answer_to_an_update_that_says_nothing_leaves_it_pending_until_it_is_done_again(bench: Bench) -> None:
+def test_an_empty_answer_to_an_update_leaves_it_pending(bench: Bench) -> None:
     plan = {"method": "Update", "moment": "answer", "does": "not a number"}
     assert bench.run(UP, plan=plan).code == 1
     assert bench.pending() == {URN + "a": "updating"}

@@ -102,7 +102,7 @@ def resources(desk: Desk, stack: str = "dev") -> list[dict[str, Any]]:
     return found
 
 
-def test_a_renamed_stack_takes_its_history_and_leaves_nothing_of_its_name_in_the_state(made: Desk) -> None:
+def test_a_renamed_stack_keeps_its_history_and_loses_its_old_name(made: Desk) -> None:
     root = made.folder / ".state/.pulumi"
     old = sorted(path.name for path in (root / "history/rec/dev").iterdir())
     ok(made, "stack rename other")
@@ -116,7 +116,7 @@ def test_a_renamed_stack_takes_its_history_and_leaves_nothing_of_its_name_in_the
     ok(made, "stack rename dev")
 
 
-def test_a_new_passphrase_opens_what_the_old_one_closed_and_the_old_one_nothing(made: Desk) -> None:
+def test_only_the_new_passphrase_opens_the_secrets(made: Desk) -> None:
     path = made.folder / "Pulumi.dev.yaml"
     path.write_text("# a comment\n" + path.read_text())
     old = path.read_text()

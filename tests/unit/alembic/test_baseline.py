@@ -41,7 +41,7 @@ def test_a_plan_starts_from_the_newest_baseline_on_its_way(scripts: Path, target
     assert str(with_baseline(plan(history, (), target), history)) == text
 
 
-def test_a_plan_starts_from_no_baseline_with_a_revision_in_it_that_does_not_run(scripts: Path) -> None:
+def test_no_plan_starts_from_a_baseline_whose_revision_does_not_run(scripts: Path) -> None:
     baseline(scripts, TWO)
     history = History.load(scripts)
     steps = plan(history, (), THREE)

@@ -145,7 +145,7 @@ def test_what_is_known_is_not_told_as_unknown(catalog: Catalog, statement: str) 
     assert effects(statement, catalog).unknown == ()
 
 
-def test_of_several_statements_the_union_counts_and_of_each_table_the_strongest_lock(catalog: Catalog) -> None:
+def test_several_statements_have_the_strongest_lock_of_each_table(catalog: Catalog) -> None:
     text = "SELECT * FROM app.jobs; CREATE INDEX ON app.jobs (id); ALTER TABLE app.tasks DROP COLUMN size; VALUES (1)"
     assert effects(text, catalog) == Effects(
         (Lock("app.jobs", "SHARE"), Lock("app.tasks", "ACCESS EXCLUSIVE")),
@@ -155,7 +155,7 @@ def test_of_several_statements_the_union_counts_and_of_each_table_the_strongest_
     )
 
 
-def test_a_table_made_earlier_in_the_plan_is_known_by_its_indexes_keys_and_types() -> None:
+def test_a_table_that_the_plan_created_has_known_keys_and_types() -> None:
     made = after("CREATE TABLE app.a (id int PRIMARY KEY, t varchar(10))", None)
     made = after("CREATE TABLE app.b (a_id int REFERENCES app.a); CREATE INDEX b_a ON app.b (a_id)", made)
     assert effects("DROP INDEX app.b_a", made).locks == (Lock("app.b", "ACCESS EXCLUSIVE"),)
@@ -188,7 +188,7 @@ def test_behind_what_is_not_known_a_table_may_be_there_after_all() -> None:
     assert effects("DROP TABLE IF EXISTS app.hidden", made).destroys == ("table app.hidden",)
 
 
-def test_where_nothing_is_known_of_a_column_a_change_of_its_type_writes_the_table_anew() -> None:
+def test_a_type_change_of_an_unknown_column_rewrites_the_table() -> None:
     assert effects("ALTER TABLE app.tasks ALTER title TYPE text", None).rewrites == ("app.tasks",)
 
 

@@ -50,7 +50,7 @@ def whole(upgrade: str, downgrade: str) -> Function:
 
 
 @pytest.mark.parametrize("nothing", ["pass", "...", "return", "return None", "'Nothing to do.'", "# later\n    pass"])
-def test_a_downgrade_that_does_nothing_is_named_where_its_upgrade_does_something(nothing: str) -> None:
+def test_a_downgrade_that_does_nothing_is_named(nothing: str) -> None:
     with pytest.raises(TargetError) as caught:
         refuse_irreversible([whole("op.execute('CREATE TABLE t ()')", nothing)])
     assert "\n  versions/20250101_001_a.py:3: downgrade() does nothing, and upgrade() does something" in str(

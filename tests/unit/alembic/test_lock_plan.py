@@ -74,7 +74,7 @@ def test_what_no_text_shows_is_unknown_and_the_rest_is_taken_all_the_same() -> N
     assert plan.tables == ("app.tasks",)
 
 
-def test_behind_a_revision_that_is_not_known_a_table_that_nothing_created_is_taken_for_one_that_is_there() -> None:
+def test_after_an_unknown_revision_each_table_is_assumed_to_exist() -> None:
     review = PlanReview(
         "one",
         "two",

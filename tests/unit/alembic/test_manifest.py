@@ -170,7 +170,7 @@ def git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["git", *identity, *arguments], cwd=folder, capture_output=True, text=True)
 
 
-def test_two_branches_that_each_add_a_revision_conflict_in_git_and_are_told_how_to_join(scripts: Path) -> None:
+def test_revisions_of_two_branches_conflict_in_git_with_the_remedy(scripts: Path) -> None:
     project = scripts.parent
     for command in (["init", "--quiet", "--initial-branch=left"], ["add", "."], ["commit", "--quiet", "-m", "three"]):
         assert git(project, *command).returncode == 0

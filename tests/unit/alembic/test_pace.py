@@ -25,7 +25,7 @@ def test_batches_grow_until_they_take_their_time_and_stay_there() -> None:
     assert sizes[-1] == round(TARGET / 1e-5)
 
 
-def test_a_batch_that_took_too_long_or_that_somebody_waited_for_is_followed_by_a_smaller_one() -> None:
+def test_a_slow_or_blocking_batch_is_followed_by_a_smaller_one() -> None:
     one, _, _ = pace()
     one.done(FIRST, 2 * TARGET, waited_for=False)
     assert one.size == FIRST // 2

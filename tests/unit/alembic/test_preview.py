@@ -32,7 +32,7 @@ def test_of_each_table_that_is_there_the_strongest_lock_is_shown_once() -> None:
     ]
 
 
-def test_rewrites_scans_deletions_and_unknown_effects_are_shown_of_tables_that_exist() -> None:
+def test_effects_are_shown_only_of_tables_that_exist() -> None:
     effects = Effects((Lock("made", "SHARE", new=True),), ("t", "made"), ("u", "made"), ("table v",), ("DO block",))
     assert shown(revision(1, StatementReview("a", effects=effects)))[1:] == [
         "    rewrites  t",

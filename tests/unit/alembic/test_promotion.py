@@ -45,7 +45,7 @@ def test_a_proof_is_read_as_it_was_written(scripts: list[Revision]) -> None:
     assert proof.only([TWO]).digests.keys() == {TWO} and proof.without([TWO]).digests.keys() == {ONE}
 
 
-def test_what_was_applied_as_it_is_on_the_same_version_and_with_its_way_back_is_proven(scripts: list[Revision]) -> None:
+def test_a_revision_is_proven_by_the_same_script_and_version(scripts: list[Revision]) -> None:
     for server in (15, 0):
         assert [lower(scripts).lacks(each, server) for each in scripts] == ["", ""]
 

@@ -36,7 +36,7 @@ def test_what_stays_in_its_database_is_not_refused(sql: str) -> None:
 
 
 @pytest.mark.parametrize("sql", ["DO $$BEGIN PERFORM f(); END$$", "CALL p()", "EXECUTE later", "NOT SQL"])
-def test_outside_of_a_transaction_nothing_is_sent_that_does_not_show_what_it_does(sql: str) -> None:
+def test_outside_of_a_transaction_no_opaque_statement_is_sent(sql: str) -> None:
     refuse_shared(sql)
     with pytest.raises(NotRehearsed, match="transaction"):
         refuse_shared(sql, outside=True)

@@ -89,6 +89,6 @@ def test_a_semicolon_in_a_literal_a_name_or_a_comment_ends_nothing(sql: str) -> 
     assert alone(sql).kind is Kind.CREATE_INDEX
 
 
-def test_an_index_without_a_name_is_refused_because_it_would_not_be_found_again() -> None:
+def test_an_index_without_a_name_is_refused() -> None:
     with pytest.raises(StatementError, match="give the index a name"):
         alone("CREATE INDEX CONCURRENTLY ON t (x)")

@@ -37,7 +37,7 @@ def drawn(sql: str) -> str:
     return diagram(tuple(planned(sql).values()))[0]
 
 
-def test_changed_tables_come_first_then_their_neighbours_in_both_directions_and_nothing_else() -> None:
+def test_changed_tables_come_first_then_only_their_neighbours() -> None:
     found = planned("ALTER TABLE tasks ADD COLUMN due_on date")
     assert [(name, each.change) for name, each in found.items()] == [("tasks", "changed"), ("notes", ""), ("users", "")]
     assert found["notes"].before == found["notes"].after
@@ -91,7 +91,7 @@ def test_a_renamed_table_is_one_table_and_no_key_to_it_is_another_one() -> None:
     assert "users" not in found and found["tasks"].change == ""
 
 
-def test_a_table_that_is_dropped_and_made_anew_under_another_name_is_not_renamed() -> None:
+def test_a_table_created_again_under_another_name_is_not_renamed() -> None:
     found = planned("DROP TABLE aside; CREATE TABLE besides (id bigint)")
     assert {name: each.change for name, each in found.items()} == {"aside": "dropped", "besides": "new"}
 

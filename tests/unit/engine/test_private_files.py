@@ -112,9 +112,7 @@ def test_files_that_others_could_read_are_corrected_once_and_it_is_said(tmp_path
     assert open_to_others(tmp_path) == []
 
 
-def test_a_state_of_somebody_elses_that_cannot_be_corrected_is_said_not_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_state_of_another_user_is_reported_and_not_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     backend = FileBackend.open(f"file://{tmp_path}", tmp_path)
     backend.write("p", "dev", {"n": 1})
     (tmp_path / ".pulumi").chmod(0o755)

@@ -55,7 +55,7 @@ def test_there_is_one_organization(backend: FileBackend) -> None:
         stack_outputs(backend, "mine", "acme/other/dev")
 
 
-def test_a_look_at_the_own_outputs_takes_no_foreign_write_for_one_of_the_operation(
+def test_reading_own_outputs_accepts_no_foreign_write(
     backend: FileBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A program can read its own stack's outputs while the operation on the stack writes the state."""

@@ -75,7 +75,7 @@ def test_a_step_that_tells_of_itself_needs_no_other_line(clock: Clock) -> None:
     assert len([line for line in printed if "rewriting" in line]) == 5 == len(printed) - 1
 
 
-def test_the_newest_progress_of_a_second_is_printed_and_none_of_a_step_that_ends_within_it(clock: Clock) -> None:
+def test_each_second_prints_the_newest_progress_of_a_slow_step(clock: Clock) -> None:
     printed: list[str] = []
     shown = display(printed)
     shown(StepStarted(view(ROLE)))
@@ -122,7 +122,7 @@ def test_the_steps_are_looked_at_while_the_operation_runs(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("first", [Op.REFRESH, Op.DELETE])
-def test_the_outputs_are_printed_unless_another_resource_was_changed_before_the_stack(first: Op) -> None:
+def test_outputs_are_printed_unless_another_resource_was_changed_first(first: Op) -> None:
     printed: list[str] = []
     shown = display(printed)
     role, stack = (

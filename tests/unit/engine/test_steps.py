@@ -47,7 +47,7 @@ def test_a_resource_whose_initialization_failed_is_updated_until_it_succeeds() -
     assert decide(resource(init_errors=["not ready"]), Diff(changes=False), None) is Action.UPDATE
 
 
-def test_a_resource_that_was_deleted_for_its_replacement_is_replaced_whatever_the_diff() -> None:
+def test_a_resource_deleted_for_its_replacement_is_replaced() -> None:
     assert decide(resource(pending_replacement=True), Diff(changes=False), None) is Action.REPLACE
 
 
@@ -58,7 +58,7 @@ def test_a_replacement_creates_first_and_leaves_the_delete_for_the_end() -> None
     assert steps[0].pending_delete and steps[0].keys == ("key",)
 
 
-def test_delete_before_replace_deletes_the_dependents_first_the_last_of_them_first_of_all() -> None:
+def test_delete_before_replace_deletes_dependents_in_reverse() -> None:
     old, new, near, far = resource(), resource(), resource("near"), resource("far")
     steps = replacement_steps(Action.DELETE_THEN_REPLACE, old, new, REPLACE, [near, far])
     assert [step.op for step in steps] == [Op.DELETE_REPLACED] * 3 + [Op.REPLACE, Op.CREATE_REPLACEMENT]
@@ -94,13 +94,13 @@ def test_a_nested_path_of_replace_on_changes_needs_a_detailed_diff() -> None:
     assert with_replace_on_changes(Diff(True, (), ("a",), detailed), ["a.x"]).needs_replace
 
 
-def test_a_failed_initialization_is_in_the_detailed_diff_that_it_makes_a_replacement() -> None:
+def test_a_failed_initialization_is_in_the_diff_of_its_replacement() -> None:
     diff = with_replace_on_changes(Diff(False, detailed={}), ["*"], init_errors=True)
     assert diff.replaces == ("#initerror",)
     assert diff.detailed == {"#initerror": PropertyDiff(DiffKind.UPDATE_REPLACE)}
 
 
-def test_what_the_engine_compares_itself_has_a_detailed_diff_down_to_the_leaves() -> None:
+def test_the_engine_s_own_diff_names_each_leaf() -> None:
     found = diff_objects({"l": [1, 2], "o": {"x": 1, "gone": 1}, "a b": 1}, {"l": [1, 3, 4], "o": {"x": 1}, "a b": 2})
     assert found is not None
     kinds = {path: each.kind for path, each in detailed_diff(found).items()}

@@ -64,7 +64,7 @@ def test_a_step_that_needs_what_was_left_out_is_found_once() -> None:
     assert chosen.missing(steps) == []
 
 
-def test_deleting_a_target_takes_its_dependents_and_children_and_says_which_were_not_named() -> None:
+def test_deleting_a_target_deletes_and_names_its_dependents() -> None:
     base = [resource(A), resource(B, parent=A), resource(C)]
     chosen = targeting(*base, targets=(A,))
     assert chosen.deletable() == {A, B}

@@ -39,7 +39,7 @@ def _row(name: str, parent: str, order: int, *, shown: bool = True) -> Row:
     return Row(name, preview=False, view=StepView(Op.CREATE, name, None, state), shown=shown, order=order)
 
 
-def test_resources_stand_under_their_parents_also_under_those_that_did_not_change() -> None:
+def test_resources_are_shown_below_unchanged_parents() -> None:
     rows = [
         _row("stack", "", 0),
         _row("late", "stack", 3),

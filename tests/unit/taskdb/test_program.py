@@ -93,7 +93,7 @@ def test_the_scripts_are_read_once(monkeypatch: pytest.MonkeyPatch, request: pyt
 
 
 @pytest.mark.parametrize(("version", "takes"), [(14, False), (15, True)])
-def test_public_loses_its_rights_on_the_schema_public_where_the_admin_can_take_them(
+def test_public_loses_its_rights_if_the_admin_can_revoke_them(
     registered: dict[str, pulumi.runtime.MockResourceArgs], *, takes: bool
 ) -> None:
     """If the admin cannot revoke the rights, the grant would change nothing, and every update would try again."""
@@ -108,7 +108,7 @@ def test_public_loses_its_rights_on_the_schema_public_where_the_admin_can_take_t
         ({"app_url": "…", "app_connection_limit": 40}, 40),
     ],
 )
-def test_application_logins_of_a_new_stack_have_a_limit_and_others_keep_what_they_have(
+def test_application_logins_of_a_new_stack_have_a_limit(
     registered: dict[str, pulumi.runtime.MockResourceArgs], limit: int | None
 ) -> None:
     """Without a limit, their sessions can shut out admin and migrator."""

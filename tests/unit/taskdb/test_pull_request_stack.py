@@ -97,7 +97,7 @@ def test_a_stack_that_was_cut_off_before_its_first_update_begins_there(project: 
     assert engine.done[1:3] == [("pr-7", "config", "set", "taskdb:revision", BASE), ("pr-7", *UP)]
 
 
-def test_scripts_without_the_source_s_revision_are_refused_before_anything_is_made(tmp_path: Path) -> None:
+def test_scripts_without_the_source_s_revision_are_refused_first(tmp_path: Path) -> None:
     (tmp_path / "migrations" / "versions").mkdir(parents=True)
     engine = Recorder()
     with pytest.raises(TaskdbError, match=f"staging is at {BASE}, from which pr-7 would be made.* Merge the branch"):
@@ -105,7 +105,7 @@ def test_scripts_without_the_source_s_revision_are_refused_before_anything_is_ma
     assert engine.done == [] and not (tmp_path / "Pulumi.pr-7.yaml").exists()
 
 
-def test_a_stack_is_destroyed_and_forgotten_and_one_that_is_not_there_is_no_error(project: Path) -> None:
+def test_a_stack_is_destroyed_and_removed_and_can_be_missing(project: Path) -> None:
     file = project / "Pulumi.pr-7.yaml"
     for stacks, expected in (
         (["pr-7", "pr-70"], [("pr-7", "destroy", "--yes", "--skip-preview"), ("pr-7", "stack", "rm", "--yes")]),

@@ -72,9 +72,7 @@ def test_a_committed_sslmode_holds_for_the_server_of_the_environment(
     assert load(monkeypatch, tmp_path, postgresql__sslmode="verify-full").admin.sslmode == "verify-full"
 
 
-def test_what_stays_on_the_machine_may_be_plain_where_a_production_stack_says_so(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_production_stack_can_allow_plain_local_connections(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An example is the near end of a tunnel or proxy."""
     near = NAMED | {"postgresql:host": "127.0.0.1", "postgresql:sslmode": "disable", "taskdb:production": "true"}
     assert load(monkeypatch, tmp_path, **near).admin.tls == {"sslmode": "disable"}
@@ -275,7 +273,7 @@ def test_the_longest_stack_name_still_makes_whole_role_names(monkeypatch: pytest
     assert len(load(monkeypatch, tmp_path, **NAMED).database + "_migrator") == 63
 
 
-def test_a_verified_server_is_known_by_the_systems_authorities_or_by_those_named(
+def test_a_server_is_verified_by_the_system_s_or_named_authorities(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     own = tmp_path / "ca.pem"
@@ -339,7 +337,7 @@ def test_a_stack_is_not_below_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     ("values", "expected"),
     [({}, True), ({"taskdb__rehearse": "false"}, False), (NAMED, False), ({**NAMED, "taskdb__rehearse": "true"}, True)],
 )
-def test_previews_rehearse_on_the_development_server_or_where_the_stack_says_so(
+def test_previews_rehearse_on_the_development_server_by_default(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, values: dict[str, str], *, expected: bool
 ) -> None:
     monkeypatch.setattr(local, "find", lambda _: local.Server("127.0.0.1", 5555, "admin", "hunter2"))

@@ -54,7 +54,7 @@ def test_the_digest_is_one_of_a_plan_and_of_the_databases_that_have_it() -> None
     assert groups("up", "there").digest != groups("up", "up").digest
 
 
-def test_a_report_has_each_plan_with_its_databases_and_what_there_is_beside_them() -> None:
+def test_a_report_has_each_plan_with_its_databases() -> None:
     found = groups("up", "up", "there", "base").to_json()
     assert [each["databases"] for each in found] == ["2 databases (t0, t1)", "1 database (t3)", "1 database (t2)"]
     reviews = [PlanReview.from_json(each["plan"]) for each in found]

@@ -405,9 +405,7 @@ def test_before_there_is_a_database_nothing_is_worse_than_information(project: P
     assert [(each.rule, each.severity) for each in found(project, there=None)] == [("changing-column-type", "info")]
 
 
-def test_squawks_own_marks_excuse_nothing_and_no_configuration_of_the_folder_does(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_squawk_s_own_exceptions_and_configuration_are_ignored(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (project / ".squawk.toml").write_text('excluded_rules = ["ban-char-field"]')
     monkeypatch.chdir(project)
     text = "-- squawk-ignore ban-char-field\nCREATE TABLE u (x char(3))"
@@ -497,7 +495,7 @@ def test_what_hurts_nobody_is_no_finding_and_what_does_is_one(project: Path, rul
     assert rule in {each.rule for each in found(project)}
 
 
-def test_of_a_table_with_forced_row_level_security_no_update_is_said_to_be_of_every_row(project: Path) -> None:
+def test_no_update_of_a_table_with_forced_security_is_of_every_row(project: Path) -> None:
     write(project, "op.execute('UPDATE app.t SET a = 1')")
     forced = after("ALTER TABLE app.t FORCE ROW LEVEL SECURITY", THERE)
     for there, text in ((THERE, "updates every row of app.t"), (forced, "updates of app.t only the rows that its pol")):
@@ -547,7 +545,7 @@ def test_a_plan_says_what_it_breaks_and_its_digest_is_as_it_was(project: Path) -
     assert PlanReview.from_json(judged.to_json()) == judged
 
 
-def test_breaking_running_code_is_an_error_on_a_production_stack_that_has_phases() -> None:
+def test_breaking_running_code_is_an_error_on_a_stack_with_phases() -> None:
     for production, phased, severity in ((False, True, "warning"), (True, False, "warning"), (True, True, "error")):
         assert Settings(production=production, phased=phased).severity("breaks-running-code") == severity
 
