@@ -14,7 +14,7 @@ from psycopg import sql
 from pulumi_alembic.database.connection import NoSchema, connect, open_session
 from pulumi_alembic.database.migration_lock import KEY
 from pulumi_alembic.database.tenant import in_schema, lock_key, version_table
-from pulumi_alembic.errors import DatabaseError, RevisionFailed
+from pulumi_alembic.errors import DatabaseError, NotApproved, RevisionFailed
 from pulumi_alembic.fanout.worker_pool.pool import WorkerPool
 from pulumi_alembic.ledger import integrity, ledger, records
 from pulumi_alembic.scripts.history import History
@@ -24,6 +24,7 @@ from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect as as_owner
 from tests.postgres.alembic.stack import Refused, Stack
+from tests.postgres.alembic.test_contracts import contract
 from tests.postgres.alembic.waiting import until
 
 ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"
@@ -448,6 +449,47 @@ def test_a_statement_outside_a_transaction_runs_for_each_tenant(shops: Shops) ->
     rows = shops.target.query("SELECT schemaname FROM pg_indexes WHERE indexname = 'one_id' ORDER BY 1")
     assert rows == [(name,) for name in sorted(shops.names)]
     until(lambda: shops.revisions == [THREE] * 3)
+
+
+@pytest.mark.full
+def test_tenants_at_different_phases_are_groups_of_their_own(shops: Shops) -> None:
+    """A contract runs where its time has come."""
+    contract(shops.target, THREE, TWO, "op.execute('DROP TABLE one')", "op.execute('CREATE TABLE one (id int)')")
+    older, newer, empty = shops.names
+    for name in (older, newer):
+        shops.at(name).migrate(TWO)
+    applied_a_day_earlier(shops, older)
+    shown = shops.preview(THREE, contract="24h")
+    assert shown["held"].keys() == {THREE}
+    assert shown["plan"] == f"1 schema: {TWO} → {THREE}; 1: base → {TWO}; 1: at {TWO} with 1 revision held"
+    assert shops.up(THREE, contract="24h")
+    assert shops.revisions == [THREE, TWO, TWO]
+    applied_a_day_earlier(shops, empty)
+    assert shops.up(THREE, contract="24h")
+    assert shops.revisions == [THREE, TWO, THREE]
+
+
+def applied_a_day_earlier(shops: Shops, name: str) -> None:
+    """Set the time of the second revision back for one tenant, which only the ledger's owner can do."""
+    shops.run(
+        "ALTER TABLE migrations.ledger DISABLE TRIGGER append_only; GRANT UPDATE ON migrations.ledger TO CURRENT_USER;"
+        f"UPDATE migrations.ledger SET applied_at = applied_at - interval '25 hours' WHERE tenant = '{name}'"
+    )
+
+
+@pytest.mark.full
+def test_only_what_was_approved_runs_in_exactly_those_tenants(shops: Shops) -> None:
+    approval = {"require_approval": True}
+    digest = shops.preview(**approval)["digest"]
+    with pytest.raises(NotApproved):
+        shops.up(**approval)
+    shops.names.append("shop_d")
+    shops.add("shop_d")
+    with pytest.raises(NotApproved):
+        shops.up(**approval, __approved=digest)
+    assert shops.revisions == ["base"] * 4
+    assert shops.up(**approval, __approved=shops.preview(**approval)["digest"])
+    assert shops.revisions == [TWO] * 4
 
 
 @pytest.mark.full

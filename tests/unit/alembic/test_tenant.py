@@ -3,7 +3,7 @@
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from pulumi_alembic.database.tenant import in_schema, lock_key, version_table
+from pulumi_alembic.database.tenant import SETTING, in_schema, lock_key, version_table
 
 
 @pytest.mark.parametrize("schema", ["shop", "Shop, the 3rd", 'a"b', "back\\slash", "ünï%20&?#=", "a\tb"])
@@ -28,5 +28,6 @@ def test_each_tenant_has_its_own_table_and_key_and_the_database_keeps_its_own() 
     assert len({*tables}) == len(names) and max(len(table.encode()) for table in tables) == 59
     keys = [lock_key(name) for name in names]
     assert len({*keys}) == len(keys) and all(0 <= key < 2**63 for key in keys)
-    # These values are in no state, but two releases that run at once must agree on them.
+    # Two releases that run at once must agree on the key, and ledgers have the setting in a column's default.
+    assert SETTING == "pulumi_alembic.schema"
     assert lock_key("shop") == 5059447200598113205
