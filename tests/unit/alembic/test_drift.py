@@ -111,3 +111,9 @@ def test_renames_change_the_same_as_a_search_of_everything(seed: int, monkeypatc
     quick = [difference(old, new), difference(new, old)]
     monkeypatch.setattr(renames._Working, "_naming", lambda self, name: set(range(len(self.items))))
     assert quick == [difference(old, new), difference(new, old)]
+
+
+def test_the_roles_of_a_packed_snapshot_are_those_of_the_snapshot() -> None:
+    """They are read alone if the digest does not match."""
+    stored = Snapshot((*ROLES, Item("table", "app.one", {"name": "one"}), membership()))
+    assert Snapshot.unpack_roles(stored.packed()) == stored.roles == ["app", "rw"]

@@ -82,3 +82,15 @@ def test_steps_one_after_the_other_are_written_each() -> None:
     journal.end(step, done=True)
     journal.close()
     assert written == [({"a"}, []), (set(), ["a"])]
+
+
+def test_resources_that_stay_the_same_are_written_at_the_end() -> None:
+    """A new order of resources is the only change of a run whose steps are all `same`."""
+    written: list[list[str]] = []
+    base = [ResourceState(name, "a:b:C", True) for name in ("a", "b")]
+    journal = Journal(Snapshot(resources=base), lambda known: written.append([each.urn for each in known.resources]))
+    for old in reversed(base):
+        journal.end(Step(Op.SAME, old, ResourceState(old.urn, old.type, True)), done=True)
+    assert written == []
+    journal.close()
+    assert written == [["b", "a"]]

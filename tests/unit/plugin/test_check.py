@@ -40,6 +40,10 @@ def test_a_number_where_a_name_belongs_becomes_text() -> None:
     assert checked(ROLE, name=42)["name"] == "42"
 
 
+def test_one_value_becomes_a_list_of_one() -> None:
+    assert checked(ROLE, roles="readers")["roles"] == ["readers"]
+
+
 def test_a_null_is_as_good_as_nothing() -> None:
     """A null counts as absent even if the property has a default: the default is filled in."""
     assert checked(ROLE, inherit=None, assumeRole=None) == checked(ROLE)
