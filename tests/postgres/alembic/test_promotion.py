@@ -209,6 +209,19 @@ def test_what_cannot_wait_runs_with_its_reason_and_is_told_until_it_is_proven(
     assert told == []
 
 
+def test_a_reason_ends_with_the_run_that_it_was_for(
+    two: Target, upper: Stack, admin: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The revision was downgraded by hand, and runs again on a stack that has no upstream stack any more."""
+    monkeypatch.setenv(VARIABLE, "checkout is down, incident 4711")
+    upper.up(two.directory, TWO, **of(proof(two, admin, ONE)))
+    monkeypatch.delenv(VARIABLE)
+    assert upper.inputs["__unproven"] == {TWO: "checkout is down, incident 4711"}
+    Target(upper.url, two.directory).migrate(ONE)
+    assert upper.up(two.directory, TWO)
+    assert "__unproven" not in upper.inputs
+
+
 def test_a_reason_that_says_nothing_is_refused(
     two: Target, upper: Stack, admin: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
