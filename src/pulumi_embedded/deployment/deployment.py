@@ -325,7 +325,9 @@ class Deployment:
         self._complete_component(step, outputs)
 
     def _complete_component(self, step: Step, outputs: Properties) -> None:
-        if not (self._failed or step.left_out):
+        if step.left_out:
+            return
+        if not self._failed:
             olds = step.old.outputs if step.old and step.old.urn == step.urn else {}
             self._generator.constraint.completed(step.urn, olds, outputs)
         step.resource.outputs = outputs

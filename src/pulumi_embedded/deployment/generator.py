@@ -143,8 +143,8 @@ class StepGenerator:
             return self._import(goal, old, new)
         if not self.targeting.includes(new):
             self._seen.update({old.urn} if old else ())
-            self._leave(goal, old, new, seed)
-            return self.targeting.keep(old, self._operated) if old else [self.targeting.skip(new)]
+            left = self._leave(goal, old, new, seed)
+            return self.targeting.keep(old, self._operated) if old else [self.targeting.skip(left)]
         new.inputs = self._checked(goal, old, new, seed)
         if conflicted:
             # One object would belong to two resources. The conflict was reported before.
@@ -159,13 +159,14 @@ class StepGenerator:
             return replacement_steps(Action.REPLACE, old, new, Diff())
         return self._decide_existing(goal, old, new, seed)
 
-    def _leave(self, goal: Goal, old: ResourceState | None, new: ResourceState, seed: bytes) -> None:
-        """Record a resource that is no target, with its old inputs. No provider is called."""
+    def _leave(self, goal: Goal, old: ResourceState | None, new: ResourceState, seed: bytes) -> ResourceState:
+        """Record a resource that is no target, with its old inputs, and return it. No provider is called."""
         left = new.copy()
         olds = old.inputs if old else {}
         if new.custom:
             left.inputs = olds
         self.constraint.registered(goal, old, left, olds, seed)
+        return left
 
     def _checked(self, goal: Goal, old: ResourceState | None, new: ResourceState, seed: bytes) -> Properties:
         """Return the inputs with the provider's defaults. The old inputs count unless the resource is created again."""

@@ -50,10 +50,12 @@ class StepView:
     @classmethod
     def of(cls, step: Step, op: Op | None = None) -> StepView:
         """Return the view of a step, under another operation if its result differs, as after a refresh."""
+        # For the Pulumi CLI (3.260), the old state of a new resource that is left out is a copy of the new one.
+        old = step.new if step.left_out else step.old
         return cls(
             op or step.op,
             step.urn,
-            step.old.copy() if step.old else None,
+            old.copy() if old else None,
             step.new.copy() if step.new else None,
             step.keys,
             step.diffs,

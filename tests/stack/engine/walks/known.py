@@ -8,6 +8,7 @@ __all__ = ["KNOWN"]
 
 UP = "up --yes --skip-preview --parallel 1"
 URN = "urn:pulumi:dev::walk::walk:index:Thing::"
+GROUP = "urn:pulumi:dev::walk::walk:index:Group::"
 
 Entry = dict[str, Any]
 
@@ -167,6 +168,12 @@ _STEPS: dict[str, list[Entry]] = {
     "a-stream-that-ends-before-it-begins": [
         up(thing("a")),
         then(f"refresh --yes --skip-preview --parallel 1 --json --target {URN}nobody"),
+    ],
+    "new-resources-that-are-left-out-in-a-stream": [
+        up(thing("a")),
+        up(thing("a"), thing("b"), group("g"), command=f"{UP} --json --exclude {URN}b --exclude {GROUP}g"),
+        then(f"{UP} --json --target {URN}a"),
+        then(f"preview --json --target {URN}a"),
     ],
     # One object never belongs to two resources.
     "alias-of-one-that-stays": [
