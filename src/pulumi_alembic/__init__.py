@@ -3,12 +3,16 @@
 Programs, `env.py` and revision scripts import the names in `__all__` from here.
 """
 
-import signal
 import sys
 
 if sys.argv[0].endswith(("/pulumi-alembic", "/alembic", "/alembic/__main__.py")):
+    # Until Ctrl-C ends the process at once, the import of `signal` must not end in a traceback either.
+    sys.excepthook = lambda *_: None
+    import signal
+
     # While the modules of the command and of env.py are loaded, Ctrl-C ends the process without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    sys.excepthook = sys.__excepthook__
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -43,8 +43,8 @@ COMMANDS = (
     "pulumi-embedded up --yes",
     "pulumi-embedded refresh --yes",
 )
-# Python reports an interruption of its own start, before it runs a line of this project or of Alembic.
-OURS = re.compile(r'File ".*/(?:pulumi_alembic|pulumi_embedded|taskdb|migrations)/')
+# Python reports an interruption before it runs a line of this project: of its own start, and of Alembic's.
+OURS = re.compile(r'File ".*/(?:pulumi_alembic|pulumi_embedded|taskdb|migrations/versions)/')
 
 
 @pytest.fixture(scope="module")
