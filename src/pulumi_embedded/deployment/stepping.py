@@ -125,9 +125,11 @@ class StepRunner:
         shown = result if self._options.kind is Kind.REFRESH else step.op
         if step.op is not Op.READ or _reads_a_change(step):
             self._reporter.count(step.urn, shown)
-        if step.resource.custom or step.new is None or step.op is Op.REFRESH:
+        # In an update, the Pulumi CLI (3.260) does not report the end of a component's deletion after its replacement.
+        ends = step.resource.custom or step.op in (Op.DELETE, Op.REFRESH)
+        if ends or (step.new is None and self._options.dry_run):
             self._reporter.ended(step, shown)
-        else:
+        elif step.new is not None:
             self.components[step.urn] = step
 
     def run_all(self, steps: Sequence[Step]) -> None:
