@@ -14,6 +14,7 @@ from psycopg import sql
 
 from pulumi_alembic.migrate import migrator
 from pulumi_alembic.migrate.job import Job
+from pulumi_alembic.stack.log import Log
 from tests import loaded
 from tests.conftest import Database, verifier
 from tests.postgres.alembic.hearing import Gates, Hears
@@ -101,6 +102,27 @@ def empty_target(make_target: Callable[[Path], Target], tmp_path: Path) -> Targe
     (directory / "env.py").write_text(ENV)
     shutil.copy(PROJECT / "migrations" / "script.py.mako", directory)
     return make_target(directory)
+
+
+def write_for_tenants(target: Target, one: str, two: str) -> None:
+    """Write two revisions with these ids. The second fails in a database or schema with a table `broken`."""
+    target.write(one, None, "op.execute('CREATE TABLE one (id int)')", "op.execute('DROP TABLE one')")
+    target.write(
+        two,
+        one,
+        "op.execute('CREATE TABLE two (id int)'); "
+        "op.execute(\"DO $$ BEGIN IF to_regclass('broken') IS NOT NULL THEN RAISE 'broken'; END IF; END $$\")",
+        "op.execute('DROP TABLE two')",
+    )
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Collect the messages below the resource."""
+    said: list[str] = []
+    for name in ("info", "warning"):
+        monkeypatch.setattr(Log, name, lambda self, text: said.append(text))
+    return said
 
 
 def prepare(database: Database, directory: Path) -> Target:

@@ -28,7 +28,7 @@ from pulumi_alembic.stack import shown
 from pulumi_alembic.stack.log import Log
 from pulumi_alembic.stack.plugin_errors import HalfDone
 from tests.conftest import Database
-from tests.postgres.alembic.conftest import Target
+from tests.postgres.alembic.conftest import Target, write_for_tenants
 from tests.postgres.alembic.stack import Refused, Stack
 from tests.postgres.alembic.tenants import Tenants, tenants_of
 from tests.postgres.alembic.test_contracts import applied_earlier, contract
@@ -40,28 +40,12 @@ ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"
 
 
 @pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Collect the messages below the resource."""
-    said: list[str] = []
-    for name in ("info", "warning"):
-        monkeypatch.setattr(Log, name, lambda self, text: said.append(text))
-    return said
-
-
-@pytest.fixture
 def tenants(database: Database, empty_target: Target) -> Iterator[Tenants]:
     """Create four databases at base, and two revisions for them.
 
     The second fails in a database with a table `broken`.
     """
-    empty_target.write(ONE, None, "op.execute('CREATE TABLE one (id int)')", "op.execute('DROP TABLE one')")
-    empty_target.write(
-        TWO,
-        ONE,
-        "op.execute('CREATE TABLE two (id int)'); "
-        "op.execute(\"DO $$ BEGIN IF to_regclass('broken') IS NOT NULL THEN RAISE 'broken'; END IF; END $$\")",
-        "op.execute('DROP TABLE two')",
-    )
+    write_for_tenants(empty_target, ONE, TWO)
     with tenants_of(database, empty_target, 4) as made:
         yield made
 

@@ -18,10 +18,9 @@ from pulumi_alembic.errors import DatabaseError, NotApproved, RevisionFailed
 from pulumi_alembic.fanout.worker_pool.pool import WorkerPool
 from pulumi_alembic.ledger import integrity, ledger, records
 from pulumi_alembic.scripts.history import History
-from pulumi_alembic.stack.log import Log
 from pulumi_alembic.stack.plugin_errors import HalfDone
 from tests.conftest import Database
-from tests.postgres.alembic.conftest import Target
+from tests.postgres.alembic.conftest import Target, write_for_tenants
 from tests.postgres.alembic.owner import connect as as_owner
 from tests.postgres.alembic.stack import Refused, Stack
 from tests.postgres.alembic.test_contracts import contract
@@ -90,24 +89,8 @@ class Shops:
 @pytest.fixture
 def shops(database: Database, empty_target: Target) -> Shops:
     """Three tenants, and two revisions. The second fails in a schema with a table `broken`."""
-    empty_target.write(ONE, None, "op.execute('CREATE TABLE one (id int)')", "op.execute('DROP TABLE one')")
-    empty_target.write(
-        TWO,
-        ONE,
-        "op.execute('CREATE TABLE two (id int)'); "
-        "op.execute(\"DO $$ BEGIN IF to_regclass('broken') IS NOT NULL THEN RAISE 'broken'; END IF; END $$\")",
-        "op.execute('DROP TABLE two')",
-    )
+    write_for_tenants(empty_target, ONE, TWO)
     return Shops(database, empty_target, ["shop_a", "shop_b", "Shop, the 3rd"])
-
-
-@pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Collect the messages below the resource."""
-    said: list[str] = []
-    for name in ("info", "warning"):
-        monkeypatch.setattr(Log, name, lambda self, text: said.append(text))
-    return said
 
 
 def test_each_schema_is_migrated_and_has_its_own_version_and_ledger_rows(shops: Shops, said: list[str]) -> None:
