@@ -10,9 +10,9 @@ from pulumi_alembic.database.connection import connect
 from pulumi_alembic.drift import tenants
 from pulumi_alembic.drift.difference.snapshot import Item, Snapshot
 from pulumi_alembic.stack.plugin_errors import HalfDone
-from tests.postgres.alembic.test_schemas import ONE, TWO, Shops, said, shops
+from tests.postgres.alembic.test_schemas import ONE, TWO, Shops, shops
 
-__all__ = ["said", "shops"]
+__all__ = ["shops"]
 
 
 def refreshed(shops: Shops) -> dict[str, Any]:
