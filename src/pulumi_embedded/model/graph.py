@@ -124,8 +124,10 @@ def _renamed(state: ResourceState, names: Mapping[str, str]) -> ResourceState:
     renamed.deleted_with = name(state.deleted_with)
     renamed.replace_with = [name(old_urn) for old_urn in state.replace_with]
     renamed.dependencies = [name(dependency) for dependency in state.dependencies]
-    renamed.property_dependencies = {
-        key: [name(name_) for name_ in urns] for key, urns in state.property_dependencies.items()
-    }
+    properties = {key: [name(name_) for name_ in urns] for key, urns in state.property_dependencies.items()}
+    if properties != state.property_dependencies:
+        # Pulumi CLI 3.260 drops properties without dependencies if it renames one of the others.
+        properties = {key: urns for key, urns in properties.items() if urns}
+    renamed.property_dependencies = properties
     renamed.provider = f"{name(urn)}::{id_}" if urn else ""
     return renamed

@@ -40,6 +40,15 @@ def test_an_alias_renames_what_it_stood_for_wherever_it_is_named() -> None:
     assert not any(each.aliases for each in found) and renamed.aliases
 
 
+def test_a_renamed_dependency_drops_the_properties_without_one_as_the_cli_does() -> None:
+    old, new = "urn:pulumi:dev::p::t:t:T::old", "urn:pulumi:dev::p::t:t:T::new"
+    renamed = resource(new, aliases=[old])
+    left = resource("left", property_dependencies={"of": [old], "value": []})
+    other = resource("other", property_dependencies={"of": ["left"], "value": []})
+    found = [each.property_dependencies for each in with_new_names([renamed, left, other])]
+    assert found == [{}, {"of": [new]}, {"of": ["left"], "value": []}]
+
+
 def test_depending_on_a_component_is_depending_on_its_children() -> None:
     component = resource("component")
     component.custom = False
