@@ -141,14 +141,16 @@ class StepGenerator:
         if _is_import(goal, old) and not conflicted:
             self.constraint.imported(goal, new, seed)
             return self._import(goal, old, new)
-        if not self.targeting.includes(new):
+        included = self.targeting.includes(new)
+        if included:
+            new.inputs = self._checked(goal, old, new, seed)
+        if conflicted:
+            # One object would belong to two resources, also if it is left out. The conflict was reported before.
+            raise ResourceError(new.urn, "")
+        if not included:
             self._seen.update({old.urn} if old else ())
             left = self._leave(goal, old, new, seed)
             return self.targeting.keep(old, self._operated) if old else [self.targeting.skip(left)]
-        new.inputs = self._checked(goal, old, new, seed)
-        if conflicted:
-            # One object would belong to two resources. The conflict was reported before.
-            raise ResourceError(new.urn, "")
         olds = old.inputs if old and not self._fresh(old, new) else {}
         self.constraint.registered(goal, old, new, olds, seed)
         if old is None:

@@ -407,6 +407,15 @@ _STEPS: dict[str, list[Entry]] = {
         then(f"destroy --yes --skip-preview -x {URN}b"),
         then("destroy --yes --skip-preview -x urn:**nothing"),
     ],
+    "an-alias-conflict-outside-the-targets": [
+        up(thing("a"), thing("b"), thing("c")),
+        up(
+            *(thing("a", {"value": 2}), thing("b"), thing("d", aliases=[{"name": "b"}]), thing("c")),
+            command=f"{UP} --target {URN}a",
+        ),
+        then(f"preview --parallel 1 --exclude {URN}d"),
+        up(thing("a"), thing("b"), thing("c")),
+    ],
     "exclude-what-is-not-there": [
         up(thing("a"), command=f"{UP} --exclude {URN}nobody"),
         then(f"{UP} --exclude {URN}nobody --refresh"),
