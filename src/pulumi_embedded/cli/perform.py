@@ -71,7 +71,8 @@ def perform(stack: Stack, request: Request, confirm: Callable[[], bool]) -> None
         UnexpectedChanges: There are changes despite `--expect-no-changes`.
 
     """
-    verb = "preview" if request.preview_only else _VERBS[request.options.kind]
+    kind = request.options.kind
+    verb = "preview" if request.preview_only and kind is Kind.UPDATE else _VERBS[kind]
     with (
         span(f"pulumi-embedded {verb}"),
         Interpreters(stack.session.project, request.program_runs) as interpreters,

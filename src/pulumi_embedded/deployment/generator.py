@@ -54,6 +54,8 @@ class StepGenerator:
         # URNs whose steps are decided: unchanged, created, updated, replaced or read.
         self._operated: set[str] = set()
         self._replaced: set[str] = set()
+        # URNs that the program read before and creates now.
+        self._owned: set[str] = set()
         # URNs that a replacement has deleted. They are created again when the program registers them.
         self._deleted_ahead: dict[str, tuple[str, ...]] = {}
         # Resources that earlier updates replaced, and that a replacement has deleted now.
@@ -89,17 +91,20 @@ class StepGenerator:
         return steps
 
     def after_import(self, goal: Goal, imported: ResourceState) -> list[Step]:
-        """Return the steps that bring the imported resource to the program's goal. Empty if it is there."""
+        """Return the steps of the imported resource on its way to the program's goal. Empty if it is there."""
         new = goal.state(imported.urn)
         new.aliases = imported.aliases
-        if not self.targeting.includes(new):
-            return []
         seed = self.constraint.seed(new.urn)
 
         def decide() -> list[Step]:
-            new.inputs = self._checked(goal, imported, new, seed)
-            self.constraint.registered(goal, imported, new, imported.inputs, seed)
-            steps = [step for step in self._decide_existing(goal, imported, new, seed) if step.op is not Op.SAME]
+            if self.targeting.includes(new):
+                new.inputs = self._checked(goal, imported, new, seed)
+                self.constraint.registered(goal, imported, new, imported.inputs, seed)
+                steps = [step for step in self._decide_existing(goal, imported, new, seed) if step.op is not Op.SAME]
+            else:
+                # The Pulumi CLI (3.260) imports a resource that is left out too, and changes nothing else of it.
+                self._take_old_inputs(imported, new)
+                steps = self._leave(goal, imported, new, seed)
             self.constraint.decided(steps)
             return steps
 
@@ -148,9 +153,10 @@ class StepGenerator:
             # One object would belong to two resources, also if it is left out. The conflict was reported before.
             raise ResourceError(new.urn, "")
         if not included:
-            self._seen.update({old.urn} if old else ())
-            left = self._leave(goal, old, new, seed)
-            return self.targeting.keep(old, self._operated) if old else [self.targeting.skip(left)]
+            self._take_old_inputs(old, new)
+            # What a replacement has deleted is created again, and what was read before is created (Pulumi CLI 3.260).
+            if old is None or not (old.external or new.urn in self._deleted_ahead):
+                return self._leave(goal, old, new, seed)
         olds = old.inputs if old and not self._fresh(old, new) else {}
         self.constraint.registered(goal, old, new, olds, seed)
         if old is None:
@@ -158,17 +164,21 @@ class StepGenerator:
         if new.urn in self._deleted_ahead:
             return self._recreate(old, new)
         if old.external:
+            self._owned.add(new.urn)
             return replacement_steps(Action.REPLACE, old, new, Diff())
         return self._decide_existing(goal, old, new, seed)
 
-    def _leave(self, goal: Goal, old: ResourceState | None, new: ResourceState, seed: bytes) -> ResourceState:
-        """Record a resource that is no target, with its old inputs, and return it. No provider is called."""
-        left = new.copy()
-        olds = old.inputs if old else {}
+    @staticmethod
+    def _take_old_inputs(old: ResourceState | None, new: ResourceState) -> None:
+        """Give a resource that is left out its old inputs, which no provider checks."""
         if new.custom:
-            left.inputs = olds
-        self.constraint.registered(goal, old, left, olds, seed)
-        return left
+            new.inputs = old.inputs if old else {}
+
+    def _leave(self, goal: Goal, old: ResourceState | None, new: ResourceState, seed: bytes) -> list[Step]:
+        """Return the steps of a resource that is left out. No provider is called."""
+        self._seen.update({old.urn} if old else ())
+        self.constraint.registered(goal, old, new, old.inputs if old else {}, seed)
+        return self.targeting.keep(old, self._operated) if old else [self.targeting.skip(new)]
 
     def _checked(self, goal: Goal, old: ResourceState | None, new: ResourceState, seed: bytes) -> Properties:
         """Return the inputs with the provider's defaults. The old inputs count unless the resource is created again."""
@@ -296,7 +306,8 @@ class StepGenerator:
         for resource in self._base:
             if resource.urn in allowed:
                 goes += self._delete(resource)
-            elif resource.urn not in self._operated:
+            elif resource.urn not in self._operated or resource.urn in self._owned:
+                # The Pulumi CLI (3.260) counts what the program read before as unchanged.
                 keeps.append(kept_step(resource))
         for urn in self.targeting.refused([step.urn for step in goes]):
             self._say(

@@ -416,6 +416,31 @@ _STEPS: dict[str, list[Entry]] = {
         then(f"preview --parallel 1 --exclude {URN}d"),
         up(thing("a"), thing("b"), thing("c")),
     ],
+    "an-import-outside-the-targets": [
+        up(thing("a"), thing("b"), exists=[{"id": "wild", "inputs": {"value": 1, "auto": "auto-1"}}]),
+        up(thing("a", import_="wild"), thing("b", {"value": 2}), command=f"preview --json --target {URN}b"),
+        then(f"{SAVE} --exclude {URN}a"),
+        then(f"{UP} --target {URN}b"),
+        then(UP),
+    ],
+    "deleted-ahead-outside-the-targets": [
+        up(
+            *(thing("a", delete_before_replace=True), thing("b", replace_with=["a"], protect=False)),
+            *(thing("c", {"of": ref("a")}, replace_with=["b"]), thing("d"), read("r", "there")),
+            exists=[{"id": "there", "inputs": {"value": 1}}],
+        ),
+        up(
+            *(thing("a", delete_before_replace=True), thing("b", {"value": 2}, replace_with=["a"])),
+            *(thing("c", {"of": ref("a"), "value": 2}, replace_with=["b"]), thing("d", {"value": 2}), thing("r")),
+            command=f"preview --parallel 1 --target {URN}d --target-replace {URN}a",
+        ),
+        then(f"{UP} --target {URN}d --target-replace {URN}a"),
+        then(UP),
+        then(f"{UP} --exclude {URN}b --replace {URN}a"),
+        then(
+            "refresh --preview-only --parallel 1 --expect-no-changes", changed=[{"name": "a", "inputs": {"value": 7}}]
+        ),
+    ],
     "exclude-what-is-not-there": [
         up(thing("a"), command=f"{UP} --exclude {URN}nobody"),
         then(f"{UP} --exclude {URN}nobody --refresh"),
