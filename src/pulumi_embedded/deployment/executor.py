@@ -125,9 +125,6 @@ class StepExecutor:
         except PartialFailure as failure:
             new.outputs, new.init_errors = failure.outputs, failure.reasons
             new.modified = now()
-            self._mark_secrets(new)
-            # Keep the old inputs, so that the next update finds the same difference.
-            new.inputs = old.inputs
             raise
         new.modified = now()
         new.outputs = outputs

@@ -12,6 +12,7 @@ from pulumi_embedded.model.events import (
     Event,
     EventSink,
     Severity,
+    Status,
     StepEnded,
     StepFailed,
     StepStarted,
@@ -99,9 +100,9 @@ class Reporter:
         """Report that a step begins."""
         self._tell_step(StepStarted(StepView.of(step)))
 
-    def failed(self, step: Step) -> None:
+    def failed(self, view: StepView, status: Status) -> None:
         """Report that a step failed."""
-        self._tell_step(StepFailed(StepView.of(step)))
+        self._tell_step(StepFailed(view, status))
 
     def ended(self, step: Step, op: Op | None = None) -> None:
         """Report that a step has ended and its outputs are known."""

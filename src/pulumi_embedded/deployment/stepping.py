@@ -11,12 +11,12 @@ from pulumi_embedded.deployment.executor import Protected, StepExecutor
 from pulumi_embedded.deployment.reporter import Reporter
 from pulumi_embedded.errors import EngineError
 from pulumi_embedded.model.differ import diff_objects
-from pulumi_embedded.model.events import Severity
+from pulumi_embedded.model.events import Severity, Status, StepView
 from pulumi_embedded.model.graph import delete_order, needs_of, repaired
 from pulumi_embedded.model.options import Cancellation, Cancelled, Kind, Options, StepFailed
 from pulumi_embedded.model.state import PendingOperation, ResourceState
 from pulumi_embedded.model.steps import Op, Step
-from pulumi_embedded.processes.answers import NoAnswer, PartialFailure
+from pulumi_embedded.processes.answers import NoAnswer, PartialFailure, ProviderError
 from pulumi_embedded.storage.journal import Journal
 from pulumi_embedded.tracing import span
 
@@ -85,8 +85,12 @@ class StepRunner:
             try:
                 result = self._executor.run(step, self._deleting())
             except PartialFailure as failure:
+                shown = StepView.of(step)
+                if step.op is Op.UPDATE and step.old is not None:
+                    # With the old inputs, the next update finds the same difference.
+                    step.resource.inputs = step.old.inputs
                 self._journal.end(step, done=True)
-                self._fail(step, failure)
+                self._fail(step, failure, shown)
             except NoAnswer as error:
                 self._journal.leave(step)
                 self._fail(step, error)
@@ -107,16 +111,16 @@ class StepRunner:
             self._journal.end(step, done=True)
         self._done(step, result)
 
-    def _fail(self, step: Step, error: EngineError) -> NoReturn:
+    def _fail(self, step: Step, error: EngineError, shown: StepView | None = None) -> NoReturn:
         if not self._options.continue_on_error:
             self._cancellation.fail()
-        self._tell(step, error)
+        self._tell(step, error, shown)
 
-    def _tell(self, step: Step, error: EngineError) -> NoReturn:
+    def _tell(self, step: Step, error: EngineError, shown: StepView | None = None) -> NoReturn:
         prefix = "Preview failed: " if self._options.dry_run else ""
         self._reporter.diagnose(step.urn, Severity.ERROR, f"{prefix}{error}")
         if not self._options.dry_run:
-            self._reporter.failed(step)
+            self._reporter.failed(shown or StepView.of(step), _status(step, error))
         self.failures.append(step)
         self.undone.add(step.urn)
         raise StepFailed("the step failed")
@@ -146,6 +150,14 @@ class StepRunner:
         for _ in range(self._options.parallel):
             self._places.acquire()
         self._places.release(self._options.parallel)
+
+
+def _status(step: Step, error: EngineError) -> Status:
+    if isinstance(error, PartialFailure):
+        return Status.PARTIAL_FAILURE
+    # The Pulumi CLI (3.260) drops the status of a create that failed.
+    dropped = step.op in (Op.CREATE, Op.CREATE_REPLACEMENT) and not isinstance(error, NoAnswer)
+    return Status.UNKNOWN if isinstance(error, ProviderError) and error.unknown and not dropped else Status.OK
 
 
 def _reads_a_change(step: Step) -> bool:

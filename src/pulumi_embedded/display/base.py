@@ -6,6 +6,7 @@ from pulumi_embedded.model.events import (
     Diagnostic,
     Event,
     Prelude,
+    Status,
     StepEnded,
     StepFailed,
     StepStarted,
@@ -29,8 +30,8 @@ class Display:
                 self._started(step)
             case StepEnded(step):
                 self._ended(step)
-            case StepFailed(step):
-                self._failed(step)
+            case StepFailed(step, status):
+                self._failed(step, status)
             case Diagnostic():
                 self._diagnostic(event)
             case SystemMessage(text):
@@ -47,7 +48,7 @@ class Display:
     def _ended(self, view: StepView) -> None:
         pass
 
-    def _failed(self, view: StepView) -> None:
+    def _failed(self, view: StepView, status: Status) -> None:
         pass
 
     def _diagnostic(self, event: Diagnostic) -> None:

@@ -15,7 +15,7 @@ from pulumi_embedded.display.progress import HEADINGS
 from pulumi_embedded.display.rows import PREFIX, message_text
 from pulumi_embedded.display.summary import configuration_text, summary_text
 from pulumi_embedded.model.differ import diff_objects
-from pulumi_embedded.model.events import Diagnostic, Prelude, Severity, StepView, Summary
+from pulumi_embedded.model.events import Diagnostic, Prelude, Severity, Status, StepView, Summary
 from pulumi_embedded.model.options import Kind
 from pulumi_embedded.model.steps import Op
 from pulumi_embedded.model.values import Properties
@@ -50,7 +50,7 @@ class DiffDisplay(Display):
         if stack:
             self._print(f"{HEADINGS[kind, preview]} ({stack}):")
 
-    def _failed(self, view: StepView) -> None:
+    def _failed(self, view: StepView, status: Status) -> None:
         self._failures += 1
 
     def _diagnostic(self, event: Diagnostic) -> None:

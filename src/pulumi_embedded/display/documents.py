@@ -10,7 +10,7 @@ from typing import Any
 from pulumi_embedded.display.base import Display
 from pulumi_embedded.display.changes import is_stack, worth_a_line
 from pulumi_embedded.display.options import DisplayOptions
-from pulumi_embedded.model.events import Diagnostic, Prelude, Severity, StepView, Summary
+from pulumi_embedded.model.events import Diagnostic, Prelude, Severity, Status, StepView, Summary
 from pulumi_embedded.model.state import ResourceState
 from pulumi_embedded.model.steps import Op
 from pulumi_embedded.model.values import SECRET_SIGNATURE, SIGNATURE, UNKNOWN, UNKNOWN_SENTINEL, Secret, Value, plain
@@ -156,9 +156,8 @@ class EventStream(Display):
     def _ended(self, view: StepView) -> None:
         self._emit(resOutputsEvent=self._metadata(view))
 
-    def _failed(self, view: StepView) -> None:
-        status = _status(view)
-        self._maybe_corrupt = self._maybe_corrupt or status == _UNKNOWN_STATUS
+    def _failed(self, view: StepView, status: Status) -> None:
+        self._maybe_corrupt = self._maybe_corrupt or status is Status.UNKNOWN
         self._emit(resOpFailedEvent={**self._metadata(view), "status": status, "steps": 0})
 
     def _system(self, text: str) -> None:
@@ -229,19 +228,6 @@ def _event_diff(view: StepView) -> dict[str, Any] | None:
         key: {"diffKind": difference["kind"], "inputDiff": difference["inputDiff"]}
         for key, difference in detailed.items()
     }
-
-
-# What is known of a resource after its step failed (Pulumi CLI 3.260: resource.Status): all, a part, nothing.
-_OK_STATUS, _PARTIAL_STATUS, _UNKNOWN_STATUS = range(3)
-
-
-def _status(step: StepView) -> int:
-    if step.new is not None and step.new.init_errors:
-        return _PARTIAL_STATUS
-    changes = step.op in (Op.UPDATE, Op.DELETE, Op.DELETE_REPLACED) and not (
-        step.op is Op.DELETE and step.resource.protect
-    )
-    return _UNKNOWN_STATUS if changes else _OK_STATUS
 
 
 def _state(state: ResourceState, mask: Callable[[str], str]) -> dict[str, Any]:

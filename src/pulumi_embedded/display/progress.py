@@ -19,7 +19,7 @@ from pulumi_embedded.display.options import DisplayOptions
 from pulumi_embedded.display.outputs import outputs_text
 from pulumi_embedded.display.rows import Row
 from pulumi_embedded.display.summary import configuration_text, diagnostics_text, summary_text
-from pulumi_embedded.model.events import Diagnostic, Event, Prelude, Severity, StepView, Summary
+from pulumi_embedded.model.events import Diagnostic, Event, Prelude, Severity, Status, StepView, Summary
 from pulumi_embedded.model.options import Kind
 from pulumi_embedded.model.steps import Op
 from pulumi_embedded.model.urns import display_type, urn_name, urn_stack
@@ -82,7 +82,7 @@ class ProgressDisplay(Display):
         if self._preview and view.op is not Op.REFRESH and self._is_worth_a_line(view) and not self._options.brief:
             self.updated(row)
 
-    def _failed(self, view: StepView) -> None:
+    def _failed(self, view: StepView, status: Status) -> None:
         if (row := self._row_of(view)) is not None:
             row.failed = True
             self.updated(row)

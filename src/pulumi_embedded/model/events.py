@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 from pulumi_embedded.model.state import ResourceState
 from pulumi_embedded.model.steps import Op, PropertyDiff, Step
@@ -16,6 +16,7 @@ __all__ = [
     "EventSink",
     "Prelude",
     "Severity",
+    "Status",
     "StepEnded",
     "StepFailed",
     "StepStarted",
@@ -77,6 +78,14 @@ class Prelude:
     config: dict[str, ConfigValue]
 
 
+class Status(IntEnum):
+    """What is known of a resource after a failed step. The numbers are those of the Pulumi CLI's events (3.260)."""
+
+    OK = 0
+    PARTIAL_FAILURE = 1
+    UNKNOWN = 2
+
+
 @dataclass(frozen=True)
 class StepStarted:
     """A step begins."""
@@ -96,6 +105,7 @@ class StepFailed:
     """A step failed. A diagnostic contains the reason."""
 
     step: StepView
+    status: Status
 
 
 @dataclass(frozen=True)

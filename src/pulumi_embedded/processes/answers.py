@@ -31,11 +31,20 @@ __all__ = [
 
 
 class ProviderError(EngineError):
-    """The provider rejected a call or failed. The message is the provider's."""
+    """The provider rejected a call or failed. The message is the provider's.
+
+    Attributes:
+        unknown: Whether it is not known what the provider did. Its gRPC code says so (Pulumi CLI 3.260).
+
+    """
+
+    unknown = False
 
 
 class NoAnswer(ProviderError):
     """The provider was called, and it is not known whether it acted."""
+
+    unknown = True
 
 
 class PartialFailure(ProviderError):
@@ -106,6 +115,9 @@ def _partial_failure(error: grpc.RpcError) -> PartialFailure | None:
     return None
 
 
+_UNKNOWN = (grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS)
+
+
 def error_from(error: grpc.RpcError, package: str, ended: Callable[[], str | None]) -> ProviderError:
     """Return the error for a failed call.
 
@@ -123,7 +135,9 @@ def error_from(error: grpc.RpcError, package: str, ended: Callable[[], str | Non
     # gRPC's own messages about an answer that it cannot read.
     if details.startswith(("Exception deserializing response", "Stream removed", "CLIENT: ")):
         return NoAnswer(f"{plugin} gave an answer that cannot be read ({details})")
-    return _partial_failure(error) or ProviderError(details)
+    failure = _partial_failure(error) or ProviderError(details)
+    failure.unknown = error.code() in _UNKNOWN
+    return failure
 
 
 def values_from(struct: struct_pb2.Struct, package: str, *, known: bool) -> Properties:

@@ -19,6 +19,7 @@ from pulumi_embedded.model.events import (
     Event,
     Prelude,
     Severity,
+    Status,
     StepEnded,
     StepFailed,
     StepStarted,
@@ -62,7 +63,7 @@ def events(text: str) -> list[Event]:
     said = [Diagnostic(where, level, long, stream=each) for where in (urn, "") for level in Severity for each in (0, 1)]
     said.append(Diagnostic(urn, Severity.INFO, text, ephemeral=True))
     steps = [kind(view) for view in views for kind in (StepStarted, StepEnded)]
-    end = [StepFailed(views[1]), Summary({Op.UPDATE: 1}, 1.0)]
+    end = [StepFailed(views[1], Status.UNKNOWN), Summary({Op.UPDATE: 1}, 1.0)]
     return [Prelude({text: ConfigValue(text, False)}), *steps[:4], *said, SystemMessage(text), *steps[4:], *end]
 
 

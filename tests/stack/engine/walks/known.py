@@ -441,6 +441,18 @@ _STEPS: dict[str, list[Entry]] = {
             "refresh --preview-only --parallel 1 --expect-no-changes", changed=[{"name": "a", "inputs": {"value": 7}}]
         ),
     ],
+    "what-is-known-after-a-failure": [
+        up(thing("a"), thing("b"), exists=[{"id": "there", "inputs": {"value": 1}}]),
+        then("refresh --yes --skip-preview --parallel 1 --json", failures={"Read": ["a"]}),
+        then(f"{UP} --json --refresh", failures={"Read": ["a"]}),
+        up(thing("a"), thing("b"), read("r", "there"), command=f"{UP} --json", failures={"Read": ["r"]}),
+        up(thing("a"), thing("b"), thing("i", import_="there"), command=f"{UP} --json", failures={"Read": ["i"]}),
+        up(thing("a"), thing("b"), thing("n"), command=f"{UP} --json", failures={"Create": ["n"]}),
+        up(thing("a", {"value": 2}), thing("b"), command=f"{UP} --json", failures={"Update": ["a"]}),
+        then(f"{UP} --json", failures={"half Update": ["a"]}),
+        up(thing("b"), command=f"{UP} --json", failures={"Delete": ["a"]}),
+        then(f"{UP} --json"),
+    ],
     "exclude-what-is-not-there": [
         up(thing("a"), command=f"{UP} --exclude {URN}nobody"),
         then(f"{UP} --exclude {URN}nobody --refresh"),
