@@ -12,7 +12,7 @@ from pulumi_embedded.deployment.reporter import Reporter
 from pulumi_embedded.errors import EngineError
 from pulumi_embedded.model.differ import diff_objects
 from pulumi_embedded.model.events import Severity, Status, StepView
-from pulumi_embedded.model.graph import delete_order, needs_of, repaired
+from pulumi_embedded.model.graph import delete_order, held_by, repaired
 from pulumi_embedded.model.options import Cancellation, Cancelled, Kind, Options, StepFailed
 from pulumi_embedded.model.state import PendingOperation, ResourceState
 from pulumi_embedded.model.steps import Op, Step
@@ -177,8 +177,8 @@ def run_deletes(
     for batch in delete_order(resources, [step.resource for step in steps]):
         cancellation.check()
         undone = {id(step.old) for step in runner.failures}
-        needed = needs_of(resources, [resource for resource in resources if id(resource) in undone])
-        runner.run_all([step_of[id(resource)] for resource in batch if id(resource) not in needed])
+        held = set[int]().union(*(held_by(resources, resource) for resource in resources if id(resource) in undone))
+        runner.run_all([step_of[id(resource)] for resource in batch if id(resource) not in held])
 
 
 def run_refresh(

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pulumi_embedded.model.state import ResourceState
 from pulumi_embedded.model.urns import STACK_TYPE, make_urn, urn_name, urn_type
 
-__all__ = ["delete_order", "dependents_of", "needs_of", "repaired", "with_new_names"]
+__all__ = ["delete_order", "dependents_of", "held_by", "needs_of", "repaired", "with_new_names"]
 
 
 def dependents_of(
@@ -74,6 +74,29 @@ def needs_of(resources: Sequence[ResourceState], roots: Iterable[ResourceState])
         needs |= new
         left += [resource for resource in resources if id(resource) in new]
     return needs
+
+
+def held_by(resources: Sequence[ResourceState], root: ResourceState) -> set[int]:
+    """Return the ids (`id()`) of all resources that must stay because the root could not be deleted.
+
+    If a URN has an object that a replacement left to delete too, such an object needs that one, and others the new one
+    (Pulumi CLI 3.260: TransitiveDependenciesOf).
+    """
+    olds = {resource.urn: resource for resource in resources if resource.delete}
+    news = {resource.urn: resource for resource in resources if not resource.delete}
+
+    def needed(by: ResourceState, urn: str) -> ResourceState | None:
+        first, second = (olds, news) if by.delete else (news, olds)
+        return first.get(urn) or second.get(urn)
+
+    held: set[int] = set()
+    left = [root]
+    while left:
+        by = left.pop()
+        found = [other for urn in by.all_dependencies() if (other := needed(by, urn)) is not None]
+        left += [other for other in found if id(other) not in held]
+        held.update(map(id, found))
+    return held - {id(root)}
 
 
 def repaired(resources: Iterable[ResourceState]) -> list[ResourceState]:

@@ -10,13 +10,18 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 from collections.abc import Iterator
 from itertools import cycle, pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pulumi_embedded.deployment import stepping
+from pulumi_embedded.model.graph import delete_order
+from pulumi_embedded.model.state import ResourceState
 from tests.conftest import ALL, NO_CLI
 
 from .walks import Observation, Walk, WalkProvider, differences, walked
@@ -80,11 +85,22 @@ ATTEMPTS = 16
 
 
 @pytest.fixture
+def any_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the embedded engine delete the resources of one round in any order too."""
+
+    def shuffled(*arguments: Any) -> list[list[ResourceState]]:
+        return [random.sample(batch, len(batch)) for batch in delete_order(*arguments)]
+
+    monkeypatch.setattr(stepping, "delete_order", shuffled)
+
+
+@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "project"
 
 
 @pytest.mark.few(1)
+@pytest.mark.usefixtures("any_order")
 @pytest.mark.parametrize("seed", DRAWS)
 def test_a_random_walk_goes_as_on_the_cli(seed: int, walk_provider: WalkProvider, folder: Path) -> None:
     if CLI is None:

@@ -441,6 +441,21 @@ _STEPS: dict[str, list[Entry]] = {
             "refresh --preview-only --parallel 1 --expect-no-changes", changed=[{"name": "a", "inputs": {"value": 7}}]
         ),
     ],
+    "a-protected-resource-needs-the-new-object": [
+        up(thing("a"), thing("b", deleted_with="a", protect=True), thing("c")),
+        then(
+            f"{UP} --replace {URN}a",
+            program={"resources": [thing("a"), thing("b", deleted_with="a", protect=True), thing("c"), thing("d")]},
+            failures={"Create": ["d"]},
+        ),
+        DESTROY,
+        then("state unprotect --all --yes"),
+        DESTROY,
+    ],
+    "a-protected-resource-needs-a-component": [
+        up(group("g"), thing("a", parent="g"), thing("b", depends_on=["g"], protect=True)),
+        DESTROY,
+    ],
     "what-is-known-after-a-failure": [
         up(thing("a"), thing("b"), exists=[{"id": "there", "inputs": {"value": 1}}]),
         then("refresh --yes --skip-preview --parallel 1 --json", failures={"Read": ["a"]}),
