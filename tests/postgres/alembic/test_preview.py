@@ -14,7 +14,7 @@ from tests.conftest import Database
 from tests.postgres.alembic.catalog import OBJECTS
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect
-from tests.postgres.alembic.waiting import LONGEST, blocker
+from tests.postgres.alembic.waiting import LONGEST, blocker, writes
 
 ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"
 TABLE = """
@@ -29,7 +29,6 @@ EVERYTHING = {
     "objects": OBJECTS,
     "rows": "SELECT id, x FROM t ORDER BY id",
     "sequences": "SELECT sequencename, last_value FROM pg_sequences ORDER BY 1",
-    "writes": "SELECT relname, n_tup_ins, n_tup_upd, n_tup_del, n_tup_hot_upd FROM pg_stat_user_tables ORDER BY 1",
     # The roles of other tests come and go.
     "roles": """
         SELECT rolname, rolsuper, rolcreaterole, rolcreatedb, rolcanlogin, rolconfig FROM pg_roles
@@ -92,7 +91,7 @@ def how(shown: dict[str, Any]) -> str:
 
 
 def everything(target: Target) -> dict[str, object]:
-    return {name: target.query(query) for name, query in EVERYTHING.items()}
+    return {"writes": writes(target), **{name: target.query(query) for name, query in EVERYTHING.items()}}
 
 
 def test_a_preview_changes_nothing(one: Target) -> None:

@@ -25,6 +25,20 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
+def writes(target: Target) -> list[tuple[object, ...]]:
+    """Return how many rows of each table were inserted, updated and deleted, as soon as all that is there is counted.
+
+    Before PostgreSQL 15, a session's writes are counted some time after their commit.
+    """
+
+    def counted() -> bool:
+        tables = target.query("SELECT relid::regclass::text, n_live_tup FROM pg_stat_user_tables")
+        return all(target.query(f"SELECT count(*) FROM {table}") == [(live,)] for table, live in tables)
+
+    until(counted)
+    return target.query("SELECT relname, n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_user_tables ORDER BY 1")
+
+
 class Told:
     """A callback that records its messages."""
 
