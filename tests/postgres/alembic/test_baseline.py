@@ -100,8 +100,23 @@ def execute(target: Target, *statements: str) -> None:
         session.commit()
 
 
+_written: dict[tuple[str, ...], str] = {}
+"""Baselines by their scripts and revision. A baseline names no database."""
+
+
 def baseline(target: Target, admin: str, revision: str) -> Path:
-    return writing.write(target.url, admin, target.directory, revision, lambda text: None).path
+    """Write a baseline and the manifest. Only the first one of these scripts needs the server."""
+    directory = target.directory / "baselines"
+    path = directory / f"{revision}.sql"
+    scripts = (*(script.read_text() for script in sorted(target.directory.glob("versions/*.py"))), revision)
+    if scripts in _written:
+        directory.mkdir(exist_ok=True)
+        path.write_text(_written[scripts])
+        History.load(target.directory).write_manifest()
+    else:
+        assert writing.write(target.url, admin, target.directory, revision, lambda text: None).path == path
+        _written[scripts] = path.read_text()
+    return path
 
 
 def content(target: Target) -> Counter[str]:

@@ -57,9 +57,6 @@ def commit(target: Target) -> str:
     return git(target, "rev-parse", "HEAD")
 
 
-_written: dict[str, str] = {}
-
-
 @pytest.fixture
 def before(scripts: Target, admin: str) -> Target:  # noqa: F811
     """The scripts with a baseline of the second, not squashed, and a commit of them."""
@@ -70,13 +67,7 @@ def before(scripts: Target, admin: str) -> Target:  # noqa: F811
         "op.execute('DROP TABLE moods')",
     )
     History.load(scripts.directory).write_manifest()
-    if not _written:
-        path = baseline(scripts, admin, TWO)
-        _written[path.name] = path.read_text()
-    for name, text in _written.items():
-        (scripts.directory / "baselines").mkdir(exist_ok=True)
-        (scripts.directory / "baselines" / name).write_text(text)
-    History.load(scripts.directory).write_manifest()
+    baseline(scripts, admin, TWO)
     commit(scripts)
     return scripts
 
