@@ -3,8 +3,10 @@
 import os
 import secrets
 import shutil
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,12 +55,30 @@ class Target:
         with connect(self.url) as session:
             return session.execute(statement.encode()).fetchall()
 
-    def alembic(self, *arguments: str, check: bool = True) -> str:
-        """Run the `alembic` command on the scripts, as in a separate project, and return all its output."""
+    def configure(self) -> None:
+        """Write the pyproject.toml that the `alembic` command needs, as in a separate project."""
         (self.directory.parent / "pyproject.toml").write_text(
             '[tool.alembic]\nscript_location = "%(here)s/migrations"\nfile_template = "%%(rev)s_%%(slug)s"\n'
             "revision_environment = true\n"
         )
+
+    @contextmanager
+    def running(self, program: str, *arguments: str) -> Iterator[loaded.Started | subprocess.Popen[str]]:
+        """Run a command on the scripts beside the block, and kill it at the end of the block."""
+        self.configure()
+        command = [str(Path(sys.executable).with_name(program)), *arguments]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DATABASE_URL", self.url)
+            process = loaded.start(command, self.directory.parent, subprocess.DEVNULL)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
+
+    def alembic(self, *arguments: str, check: bool = True) -> str:
+        """Run the `alembic` command on the scripts, and return all its output."""
+        self.configure()
         done = loaded.run(
             [Path(sys.executable).with_name("alembic"), *arguments],
             cwd=self.directory.parent,

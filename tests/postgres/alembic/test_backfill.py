@@ -1,10 +1,7 @@
 """A backfill continues beside the application until a scan finds no more of its rows, even if processes are killed."""
 
-import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -118,18 +115,7 @@ def test_a_key_of_several_columns_with_odd_names_and_values(one: Target) -> None
     assert states(one) == ["verified"]
 
 
-@contextmanager
-def running(target: Target) -> Iterator[loaded.Started | subprocess.Popen[str]]:
-    program = str(Path(sys.executable).with_name("pulumi-alembic"))
-    command = [program, "backfill", "run", "--directory", str(target.directory)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DATABASE_URL", target.url)
-        process = loaded.start(command, target.directory, subprocess.DEVNULL)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
+RUN = ("pulumi-alembic", "backfill", "run")
 
 
 def changed(target: Target) -> int:
@@ -139,7 +125,7 @@ def changed(target: Target) -> int:
 
 def test_each_row_is_set_once_however_often_it_is_killed(pending: Target) -> None:
     for row in (1000, 3000):
-        with blocker(pending, f"SELECT FROM t WHERE id = {row} FOR UPDATE"), running(pending):
+        with blocker(pending, f"SELECT FROM t WHERE id = {row} FOR UPDATE"), pending.running(*RUN):
             until(lambda row=row: changed(pending) == row - 1)  # type: ignore[misc]
     assert work(worker(pending)) == []
     assert seen(pending) == [(2, 1, ROWS)]
@@ -165,7 +151,10 @@ def test_it_says_once_that_others_wait_for_its_rows(pending: Target, monkeypatch
 
 def test_rows_that_come_in_meanwhile_are_found_by_the_scan_and_set(pending: Target) -> None:
     """Such rows are one after the previous last row, and one whose value was removed after the walk had passed it."""
-    with blocker(pending, f"SELECT FROM t WHERE id = {ROWS - 10} FOR UPDATE") as session, running(pending) as process:
+    with (
+        blocker(pending, f"SELECT FROM t WHERE id = {ROWS - 10} FOR UPDATE") as session,
+        pending.running(*RUN) as process,
+    ):
         until(lambda: changed(pending) == ROWS - 11)
         session.execute(f"INSERT INTO t VALUES ({ROWS + 1}); UPDATE t SET n = NULL WHERE id = 5")
         session.commit()
@@ -178,7 +167,7 @@ def test_rows_that_come_in_meanwhile_are_found_by_the_scan_and_set(pending: Targ
 @pytest.mark.full
 def test_the_last_row_is_deleted_meanwhile(pending: Target) -> None:
     delete = f"SELECT FROM t WHERE id = {ROWS - 10} FOR UPDATE; DELETE FROM t WHERE id = {ROWS}"
-    with blocker(pending, delete) as session, running(pending) as process:
+    with blocker(pending, delete) as session, pending.running(*RUN) as process:
         until(lambda: changed(pending) == ROWS - 11)
         session.commit()
         until(lambda: process.poll() is not None)
@@ -214,7 +203,7 @@ def test_a_paused_one_is_left_alone_and_a_cancelled_one_for_good(pending: Target
 
 def test_a_pause_ends_a_run_within_a_batch(pending: Target) -> None:
     [(id,)] = pending.query("SELECT id FROM migrations.ledger WHERE event = 'backfill'")
-    with blocker(pending, "SELECT FROM t WHERE id = 100 FOR UPDATE"), running(pending) as process:
+    with blocker(pending, "SELECT FROM t WHERE id = 100 FOR UPDATE"), pending.running(*RUN) as process:
         until(lambda: changed(pending) == 99)
         command(pending, "backfill", "pause", str(id))
         until(lambda: process.poll() is not None)

@@ -17,7 +17,7 @@ from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.policy import Policy
 from tests.conftest import ALL
 from tests.postgres.alembic.conftest import Target
-from tests.postgres.alembic.waiting import Told, blocker, killed_command, until
+from tests.postgres.alembic.waiting import Told, blocker, until
 
 ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"
 ROWS = 20_000
@@ -91,7 +91,7 @@ def test_kills_under_load_update_each_row_once(one: Target) -> None:
     with writing(one):
         for row in (7000, 14000):
             locked = blocker(one, f"SELECT FROM t WHERE id = {row} FOR UPDATE")
-            with locked, killed_command(one, "upgrade", "head"):
+            with locked, one.running("alembic", "upgrade", "head"):
                 until(lambda row=row: walked(one) == row - 1)  # type: ignore[misc]
             assert counts(one, f"id <= {ROWS}") == [(0, ROWS - row + 1), (1, row - 1)]
         assert one.migrate(TWO) == TWO
@@ -311,7 +311,8 @@ def copies(one: Target) -> Target:
 def test_each_row_is_deleted_once_however_often_it_is_killed(copies: Target) -> None:
     copies.write(THREE, TWO, batched("'t', where='id % 2 = 0'", "batched_delete"))
     for row in KILLS:
-        with blocker(copies, f"SELECT FROM t WHERE id = {row} FOR UPDATE"), killed_command(copies, "upgrade", "head"):
+        locked = blocker(copies, f"SELECT FROM t WHERE id = {row} FOR UPDATE")
+        with locked, copies.running("alembic", "upgrade", "head"):
             until(lambda row=row: walked(copies) == row - 1)  # type: ignore[misc]
         assert copies.query("SELECT count(*) FROM t") == [(ROWS - row // 2 + 1,)]
     assert copies.migrate(THREE) == THREE
@@ -326,7 +327,7 @@ def test_each_row_is_inserted_once_however_often_it_is_killed(copies: Target) ->
     for row in KILLS:
         with (
             blocker(copies, f"INSERT INTO copies VALUES ({row})") as session,
-            killed_command(copies, "upgrade", "head"),
+            copies.running("alembic", "upgrade", "head"),
         ):
             until(lambda row=row: walked(copies) == row - 1)  # type: ignore[misc]
             session.rollback()

@@ -13,7 +13,7 @@ from pulumi_alembic.policy import Policy
 from tests.conftest import Database, ThrowawayCluster
 from tests.postgres.alembic.conftest import Target, prepare
 from tests.postgres.alembic.owner import connect
-from tests.postgres.alembic.waiting import Told, blocker, killed_command, until
+from tests.postgres.alembic.waiting import Told, blocker, until
 
 ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"
 
@@ -136,7 +136,7 @@ def test_a_build_whose_process_is_killed_is_valid_after_the_next_run(
     one: Target, beside: psycopg.Connection, phase: str
 ) -> None:
     one.write(TWO, ONE, block("CREATE INDEX CONCURRENTLY IF NOT EXISTS i ON t (gate(x))"))
-    with held_at(one, beside, phase) as arrived, killed_command(one, "upgrade", "head"):
+    with held_at(one, beside, phase) as arrived, one.running("alembic", "upgrade", "head"):
         arrived()
     assert one.migrate(TWO) == TWO
     assert indexes(one) == [("i", True)]
@@ -152,7 +152,7 @@ def test_a_build_that_outlives_its_client_is_waited_for_and_taken_as_done(
         f"op.execute({FORGETFUL!r})\n    " + block("CREATE INDEX CONCURRENTLY IF NOT EXISTS i ON t (gate(x))"),
     )
     with held_at(one, beside, "building index: scanning table") as arrived:
-        with killed_command(one, "upgrade", "head"):
+        with one.running("alembic", "upgrade", "head"):
             built_by = arrived()
         run = threads.submit(one.migrate, TWO)
         waits = "SELECT FROM pg_locks WHERE NOT granted AND relation = 'app.t'::regclass"
@@ -365,7 +365,7 @@ def test_an_interrupted_drop_is_complete_after_the_next_run(
     waits = "SELECT pid FROM pg_stat_activity WHERE query LIKE 'DROP INDEX%' AND wait_event = 'virtualxid'"
     with blocker(one, WRITES):
         if how == "SIGKILL":
-            with killed_command(one, direction, target):
+            with one.running("alembic", direction, target):
                 until(lambda: beside.execute(waits).fetchone())
         elif how == "lock timeout":
             with pytest.raises(RevisionFailed, match="lock timeout"):

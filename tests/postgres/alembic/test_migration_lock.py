@@ -90,7 +90,7 @@ class WorkerPool:
     """Commands that run at the same time, each with its output in a file. The end of the block ends them."""
 
     def __init__(self, target: Target, folder: Path) -> None:
-        target.alembic("history")  # leaves the pyproject.toml that the command needs
+        target.configure()
         self._target = target
         self._folder = folder
         self._running: list[tuple[subprocess.Popen[bytes], Path]] = []

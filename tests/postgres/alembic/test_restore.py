@@ -2,8 +2,6 @@
 
 import json
 import os
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -270,32 +268,14 @@ def test_while_another_migration_runs_it_waits(backing: Backing) -> None:
     id = backing.up(TWO)
     with psycopg.connect(backing.target.url, autocommit=True) as other:
         other.execute("SELECT pg_advisory_lock(%s)", [KEY])
-        running = start(backing, id)
-        assert running.stderr is not None
-        line = next(line for line in running.stderr if "another migration" in line)
-        assert "waiting for another migration" in line
-        assert planner.read_revision(backing.target.url) == TWO
-    assert running.wait() == 0
-    running.stderr.close()
+        with backing.target.running("pulumi-alembic", "restore", id, "--yes") as running:
+            assert running.stderr is not None
+            line = next(line for line in running.stderr if "another migration" in line)
+            assert "waiting for another migration" in line
+            assert planner.read_revision(backing.target.url) == TWO
+            other.close()
+            assert running.wait() == 0
     assert planner.read_revision(backing.target.url) == ONE
-
-
-def start(backing: Backing, id: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [
-            Path(sys.executable).with_name("pulumi-alembic"),
-            "restore",
-            id,
-            "--yes",
-            "--directory",
-            backing.target.directory,
-        ],
-        env={**os.environ, "DATABASE_URL": backing.target.url},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        stdin=subprocess.DEVNULL,
-        text=True,
-    )
 
 
 @pytest.mark.full
@@ -309,13 +289,10 @@ def test_a_restore_that_is_killed_leaves_one_database_and_can_be_repeated(backin
     id = backing.up(TWO)
     backing.execute("DELETE FROM children WHERE id % 2 = 0; REFRESH MATERIALIZED VIEW counted")
     new = backing.rows()
-    running = start(backing, id)
     steps = ["reading ", "restoring 5 tables", "table 1 of", "table 2 of", "table 4 of", "creating indexes"]
-    assert running.stderr is not None
-    assert any(steps[moment] in line for line in running.stderr)
-    running.send_signal(signal.SIGKILL)
-    running.wait()
-    running.stderr.close()
+    with backing.target.running("pulumi-alembic", "restore", id, "--yes") as running:
+        assert running.stderr is not None
+        assert any(steps[moment] in line for line in running.stderr)
     await_no_session(backing.target)
     assert backing.rows() in (old, new)
     restore(backing.target, "restore", id, "--yes")

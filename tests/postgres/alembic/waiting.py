@@ -1,13 +1,9 @@
 """Conditions to wait for instead of sleeping, and helpers for them: blocking sessions, and recorded messages."""
 
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import psycopg
 
@@ -77,20 +73,3 @@ def wants_lock(target: Target, relation: str) -> bool:
     return target.query(
         f"SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = '{relation}'::regclass)"
     ) == [(True,)]
-
-
-@contextmanager
-def killed_command(target: Target, *arguments: str) -> Iterator[None]:
-    """Run the `alembic` command with these arguments beside the block, and kill it at the end of the block."""
-    target.alembic("history")
-    with subprocess.Popen(
-        [Path(sys.executable).with_name("alembic"), *arguments],
-        cwd=target.directory.parent,
-        env=os.environ | {"DATABASE_URL": target.url},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        try:
-            yield
-        finally:
-            process.kill()
