@@ -200,7 +200,8 @@ def open_session(url: str) -> Session:
 def log_in(url: str, application: str = "alembic", *, autocommit: bool = False, own: bool = True) -> Session:
     """Open a session as the login itself, which can see more of the login's sessions than the owner can.
 
-    The server ends it soon after its client is gone. The caller closes it.
+    The server ends it soon after its client is gone, on PostgreSQL 13 at the end of its statement. The caller
+    closes it.
 
     Args:
         url: the database.
