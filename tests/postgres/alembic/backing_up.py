@@ -93,11 +93,11 @@ class Backing:
         }
 
 
-def require_clients(target: Target) -> None:
-    """Skip the test if this machine has no pg_dump for the server under test."""
+def require_clients(target: Target) -> pg_programs.Programs:
+    """Return pg_dump and pg_restore for the server under test. Skip the test if this machine has none."""
     [(version,)] = target.query("SELECT current_setting('server_version_num')::int / 10000")
     try:
-        pg_programs.find(int(str(version)))
+        return pg_programs.find(int(str(version)))
     except BackupError:
         pytest.skip("no pg_dump for this version of PostgreSQL")
 

@@ -141,7 +141,7 @@ def test_with_nothing_in_the_database_or_nothing_pending_there_is_none(
 
 
 def test_the_password_is_in_no_argument(backing: Backing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = pg_programs.find(15)
+    real = require_clients(backing.target)
     folder = tmp_path / "bin"
     folder.mkdir()
     for name in ("pg_dump", "pg_restore"):

@@ -22,6 +22,8 @@ ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"
 _QUEUED = """
 SELECT query FROM pg_stat_activity a JOIN pg_locks l USING (pid)
 WHERE NOT granted AND mode = 'AccessExclusiveLock' AND datname = current_database() AND usename = current_user
+    -- The locks are read after the statements.
+    AND wait_event_type = 'Lock'
 """
 _MODES = "SELECT mode FROM pg_locks WHERE NOT granted AND relation = '{}'::regclass"
 
