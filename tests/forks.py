@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tests import loaded
+
 PROJECT = Path(__file__).parents[1]
 
 
@@ -28,14 +32,10 @@ class Launcher:
     """The process whose forks are the runs. Its `module` calls `serve`."""
 
     def __init__(self, module: str, **environment: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", module],
-            cwd=PROJECT,
-            env=os.environ | environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            self._process = loaded.start([sys.executable, "-m", module], PROJECT, subprocess.PIPE)
 
     def start(self, run: dict[str, Any], on_started: Callable[[int], object] = lambda pid: None) -> int:
         """Start a run, and return its exit code."""
