@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from tests import loaded
+
 COMMANDS = ("pulumi-alembic", "pulumi-embedded", "taskdb")
 
 
 def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([Path(sys.executable).with_name(name), *arguments], capture_output=True, text=True)
+    return loaded.run([Path(sys.executable).with_name(name), *arguments])
 
 
 @pytest.mark.parametrize("name", COMMANDS)
