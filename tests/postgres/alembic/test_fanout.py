@@ -626,6 +626,7 @@ def test_a_url_is_in_no_argument_and_no_environment(tenants: Tenants) -> None:
         assert tenants.target.url.split(":")[2].split("@")[0] not in shown
 
 
+@pytest.mark.full
 def test_tenants_at_different_phases_are_groups_of_their_own(tenants: Tenants, stack: Stack) -> None:
     """A contract runs where its time has come."""
     contract(tenants.target, THREE, TWO, "op.execute('DROP TABLE one')", "op.execute('CREATE TABLE one (id int)')")

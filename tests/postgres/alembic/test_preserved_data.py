@@ -16,12 +16,12 @@ from pulumi_alembic.policy import Policy
 from pulumi_alembic.provider import MigrationsProvider
 from pulumi_alembic.review.plan_review import PlanReview
 from pulumi_alembic.review.plan_text import summary
-from tests.conftest import Database
+from tests.conftest import ALL, Database
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect
 
 ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"
-ROWS = 10_000
+ROWS = 10_000 if ALL else 2_000
 
 FIRST = """
 CREATE TYPE mood AS ENUM ('well', 'ill');
@@ -130,16 +130,18 @@ def test_down_to_base_and_up_again_every_row_is_there(filled: Target) -> None:
     filled.migrate("base")
     assert filled.query("SELECT relname FROM pg_class WHERE relnamespace = 'app'::regnamespace") == []
     assert filled.query("SELECT typname FROM pg_type WHERE typnamespace = 'app'::regnamespace") == []
-    assert told(filled) == [
-        "10,000 rows of app.domains",
-        "10,000 rows of app.notes",
-        "10,000 rows of app.people",
-        "10,000 rows of app.plain",
-        "10,000 values of app.plain.state",
-        "15,000 values of app.people.color, app.people.size",
-        "5,000 rows of app.events_1",
-        "5,000 rows of app.events_2_rest",
-    ]
+    assert told(filled) == sorted(
+        [
+            f"{ROWS:,} rows of app.domains",
+            f"{ROWS:,} rows of app.notes",
+            f"{ROWS:,} rows of app.people",
+            f"{ROWS:,} rows of app.plain",
+            f"{ROWS:,} values of app.plain.state",
+            f"{ROWS * 3 // 2:,} values of app.people.color, app.people.size",
+            f"{ROWS // 2:,} rows of app.events_1",
+            f"{ROWS // 2:,} rows of app.events_2_rest",
+        ]
+    )
     filled.migrate(TWO)
     assert told(filled) == []
     assert digests(filled) == before
@@ -148,7 +150,7 @@ def test_down_to_base_and_up_again_every_row_is_there(filled: Target) -> None:
 
 def test_without_keeping_it_refuses_with_exact_counts(filled: Target) -> None:
     before = digests(filled)
-    with pytest.raises(RevisionFailed, match=r"it would delete 10,000 rows of app\.notes\n") as caught:
+    with pytest.raises(RevisionFailed, match=rf"it would delete {ROWS:,} rows of app\.notes\n") as caught:
         filled.migrate("base", policy=Policy(keep_data=False))
     assert "kept" not in str(caught.value)
     assert digests(filled) == before

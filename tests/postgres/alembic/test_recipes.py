@@ -103,7 +103,7 @@ def run_code(target: Target, statements: tuple[str, ...]) -> None:
         session.rollback()
 
 
-@pytest.mark.few(3)
+@pytest.mark.few("rename-column")
 @pytest.mark.parametrize("name", CASES)
 def test_both_versions_run_and_each_step_can_be_undone(shop: Target, name: str) -> None:
     case = CASES[name]
