@@ -21,7 +21,7 @@ from pulumi.runtime.proto import engine_pb2_grpc
 
 from pulumi_embedded.postgresql.configuration import configuration
 from pulumi_embedded.postgresql.connection import Server, Work
-from pulumi_embedded.postgresql.properties import Change
+from pulumi_embedded.postgresql.properties import Change, plan
 from pulumi_embedded.postgresql.provider import KINDS
 from tests.conftest import verifier
 from tests.postgres.plugin.replay import Answer, ask, configured_plugin, plugin
@@ -437,6 +437,43 @@ def test_public_is_in_the_search_path_of_that_statement_only(
     with server.session() as session:
         kind.create(session, Change(kind.schema, {}, properties))
     assert {path.replace(" ", "") for path in paths} == {"pg_catalog,pg_temp"}
+
+
+def test_a_role_that_is_renamed_gets_its_password_again(
+    database: Any, new_role: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server deletes a password whose MD5 hash contains the former name."""
+    statements: list[str] = []
+    run = Work.run
+
+    def followed(work: Work, statement: str, *parts: Any, what: str = "") -> None:
+        statements.append(statement)
+        run(work, statement, *parts, what=what)
+
+    monkeypatch.setattr(Work, "run", followed)
+    login, kind, name = database.parameters, KINDS[ROLE], new_role("LOGIN PASSWORD 'same'")
+    given = {"host": login["host"], "port": str(login["port"]), "username": login["user"], "sslmode": "disable"}
+    server = Server(configuration(given | {"password": login["password"], "superuser": "false"}))
+    old = plan(kind.schema, None, {"name": name, "login": True, "password": "same"})
+    with server.session() as session:
+        kind.update(session, name, Change(kind.schema, old, old | {"name": f"{name}_2"}))
+        kind.update(session, name, Change(kind.schema, old | {"name": f"{name}_2"}, old))
+    renamed = [statement for statement in statements if "RENAME" in statement or "PASSWORD" in statement]
+    assert len(renamed) == 4 and all("PASSWORD" in statement for statement in renamed[1::2]), statements
+
+
+def test_a_grant_on_a_table_leaves_the_grants_on_its_columns(configured: Ask, database: Any, new_role: Any) -> None:
+    role = new_role()
+    with database.connect() as admin:
+        admin.execute("CREATE SCHEMA app; CREATE TABLE app.t (a int, b int)")
+        table = {"database": database.name, "schema": "app", "objects": ["t"], "role": role}
+        column = table | {"objectType": "column", "columns": ["a"], "privileges": ["UPDATE"]}
+        assert "response" in configured("Create", call(GRANT, properties=column))
+        whole = table | {"objectType": "table", "privileges": ["SELECT"]}
+        created = configured("Create", call(GRANT, properties=whole))["response"]
+        assert configured("Delete", call(GRANT, id=created["id"], properties=whole)) == {"response": {}}
+        rights = "SELECT has_column_privilege(%s, 'app.t', 'a', 'UPDATE'), has_table_privilege(%s, 'app.t', 'SELECT')"
+        assert admin.execute(rights, [role, role]).fetchone() == (True, False)
 
 
 def test_policies_of_a_schema_are_refused_by_name(configured: Ask, database: Any) -> None:
