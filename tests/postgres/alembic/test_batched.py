@@ -278,6 +278,19 @@ def test_after_its_revision_was_taken_back_it_runs_anew(one: Target) -> None:
     assert counts(one) == [(12, ROWS)]
 
 
+def test_one_that_is_done_after_its_revision_was_taken_back_does_not_run_again(one: Target) -> None:
+    """What was begun since the revision was last applied counts, although it was applied before."""
+    back = batched("'t', 'n = 0'")
+    one.write(TWO, ONE, batched("'t', 'n = n + 1'"), back)
+    one.migrate(TWO)
+    one.migrate(ONE)
+    one.write(TWO, ONE, batched("'t', 'n = n + 10'") + "; op.execute('SELECT 1/0')", back)
+    for _ in range(2):
+        with pytest.raises(RevisionFailed, match="22012"):
+            one.migrate(TWO)
+    assert counts(one) == [(10, ROWS)]
+
+
 @pytest.mark.full
 def test_its_progress_is_told(one: Target) -> None:
     told = Told()
