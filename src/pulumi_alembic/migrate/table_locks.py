@@ -192,6 +192,11 @@ class Advance:
 
         sa.event.listen(engine, "before_cursor_execute", before)
 
+    @property
+    def destroys(self) -> tuple[tuple[str, ...], ...]:
+        """What each statement of the revision deletes, if the locks are taken for the next statement."""
+        return self._plan.destroys if self._due and self._plan is not None else ()
+
     def take(self) -> None:
         """Take the locks now, if the next statement needs them. Raises psycopg.Error if they are not free in time."""
         if self._due and self._plan is not None:

@@ -27,12 +27,14 @@ class LockPlan:
         statement: that statement.
         groups: pairs of a mode and its sorted tables, the weakest mode first.
         unknown: why the revision can need further locks. Empty if it cannot.
+        destroys: for each statement that deletes something, what it is, as `Effects.destroys` names it.
 
     """
 
     statement: str = ""
     groups: tuple[tuple[str, tuple[str, ...]], ...] = ()
     unknown: str = ""
+    destroys: tuple[tuple[str, ...], ...] = ()
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -53,17 +55,20 @@ def lock_plan(statements: Iterable[Sent], catalog: Catalog) -> tuple[LockPlan, C
     start = catalog
     first, unknown = "", ""
     modes: dict[str, str] = {}
+    destroys: list[tuple[str, ...]] = []
     for sql, outside, measured in statements:
         static, following = play(sql, catalog)
         for lock in () if outside else (measured or static).locks:
             if lock.mode in STRONG and _is_there(lock.table, start, catalog, following):
                 first = first or redact(sql)
                 modes[lock.table] = max(modes.get(lock.table, lock.mode), lock.mode, key=MODES.index)
+        if static.destroys and not outside:
+            destroys.append(tuple(static.destroys))
         if not (outside or measured):
             unknown = unknown or next(iter(static.unknown), "")
         catalog = following
     groups = ((mode, tuple(sorted(table for table in modes if modes[table] == mode))) for mode in STRONG)
-    return LockPlan(first, tuple(group for group in groups if group[1]), unknown), catalog
+    return LockPlan(first, tuple(group for group in groups if group[1]), unknown, tuple(destroys)), catalog
 
 
 def _is_there(table: str, start: Catalog, before: Catalog, after: Catalog) -> bool:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from pulumi_alembic.database.connection import open_session
 from pulumi_alembic.errors import RevisionFailed
+from pulumi_alembic.policy import Policy
 from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.test_contracts import contract
 from tests.postgres.alembic.test_preserved_data import executes, kept, told
 from tests.postgres.alembic.test_preserved_data import write as send
+from tests.postgres.alembic.waiting import blocker, until
 
 ONE, TWO = "20250101_001", "20250102_002"
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, old text, new text)"
@@ -127,3 +131,85 @@ def test_the_preview_counts_what_a_contract_preserves_and_restores(keeping: Targ
     assert told(there, "losses") == []
     keeping.migrate(TWO)
     assert told(preview(keeping, ONE), "puts_back") == [f"{TWO}: 4 values of app.t.old"]
+
+
+_AT_A_SCHEMA = "SELECT FROM pg_locks WHERE NOT granted AND classid = 'pg_namespace'::regclass"
+_AT_THE_TABLE = "SELECT FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock' AND relation = 't'::regclass"
+_TRIGGER = (
+    "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+    "CREATE TRIGGER f BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION f()",
+)
+_UNTIE = ("DROP TRIGGER f ON t", "DROP FUNCTION f()")
+
+
+@pytest.mark.few(1)
+@pytest.mark.parametrize("before", [(), _UNTIE], ids=["drop only", "drop a trigger first"])
+def test_values_are_copied_while_others_read_and_write(keeping: Target, before: tuple[str, ...]) -> None:
+    """The copy waits for a session that drops the schema of preserved tables, and is at its beginning then."""
+    keeping.write(ONE, None, executes(TABLE, *_TRIGGER), "pass")
+    contract(keeping, TWO, ONE, executes(*before, DROP), executes(ADD))
+    keeping.migrate(ONE)
+    send(keeping, ROWS)
+    with ThreadPoolExecutor() as pool:
+        with blocker(keeping, "DROP SCHEMA kept") as dropping, open_session(keeping.url) as other:
+            done = pool.submit(keeping.migrate, TWO, policy=Policy(lock_timeout=30))
+            until(lambda: keeping.query(_AT_A_SCHEMA))
+            other.execute("SET lock_timeout = '10ms'")
+            other.execute("SELECT FROM t")
+            other.execute("UPDATE t SET old = 'meanwhile' WHERE id = 2")
+            other.commit()
+            dropping.rollback()
+        assert done.result() == TWO
+    keeping.migrate(ONE)
+    assert old_values(keeping) == ["v1", "meanwhile", "v3", "v4"]
+
+
+MEANWHILE = {
+    "nothing": ((), ["v1", "v2", "v3", "v4"]),
+    "a value": (("UPDATE t SET old = 'x' WHERE id = 2",), ["v1", "x", "v3", "v4"]),
+    "no value any more": (("UPDATE t SET old = NULL WHERE id = 2",), ["v1", None, "v3", "v4"]),
+    "a new row": (("INSERT INTO t VALUES (5, 'v5')",), ["v1", "v2", "v3", "v4", "v5"]),
+    "a row less": (("DELETE FROM t WHERE id = 1",), ["v2", "v3", "v4"]),
+    "another key": (("UPDATE t SET id = 9 WHERE id = 1",), ["v2", "v3", "v4", "v1"]),
+    "one less, one more": (("DELETE FROM t WHERE id = 1", "INSERT INTO t VALUES (7, 'v7')"), ["v2", "v3", "v4", "v7"]),
+    "the same key again": (("DELETE FROM t WHERE id = 1", "INSERT INTO t VALUES (1, 'x')"), ["x", "v2", "v3", "v4"]),
+    "every value": (("UPDATE t SET old = old || id",), ["v11", "v22", "v33", "v44"]),
+}
+
+
+@pytest.mark.few(4)
+@pytest.mark.parametrize("key", ["int", "app.number"])
+@pytest.mark.parametrize("meanwhile", MEANWHILE)
+def test_changes_since_the_copy_are_preserved_too(keeping: Target, meanwhile: str, key: str) -> None:
+    statements, expected = MEANWHILE[meanwhile]
+    keeping.write(ONE, None, executes("CREATE DOMAIN app.number AS int", TABLE.replace("int", key)), "pass")
+    contract(keeping, TWO, ONE, executes("ALTER TABLE t ADD COLUMN other int", DROP), executes(ADD))
+    keeping.migrate(ONE)
+    send(keeping, ROWS)
+    said: list[str] = []
+    with ThreadPoolExecutor() as pool:
+        with blocker(keeping, "; ".join(("SELECT FROM t", *statements))) as writing:
+            done = pool.submit(keeping.migrate, TWO, on_kept=said.append)
+            until(lambda: keeping.query(_AT_THE_TABLE))
+            writing.commit()
+        assert done.result() == TWO
+    assert said == [f"{TWO}: preserved {sum(value is not None for value in expected)} values of app.t.old"]
+    send(keeping, "ALTER TABLE t DROP COLUMN other")
+    said.clear()
+    keeping.migrate(ONE, on_kept=said.append)
+    assert old_values(keeping) == expected
+    assert told(keeping) == []
+    assert said[-1].startswith(f"{TWO}: restored")
+
+
+def test_a_copy_that_the_revision_does_not_need_is_dropped(keeping: Target) -> None:
+    """A savepoint that the script rolls back undoes the drop, and the revision preserves nothing."""
+    keeping.write(ONE, None, executes(TABLE), "pass")
+    undone = "SAVEPOINT s", DROP, "ROLLBACK TO SAVEPOINT s"
+    contract(keeping, TWO, ONE, executes("ALTER TABLE t ADD COLUMN other int", *undone), "pass")
+    keeping.migrate(ONE)
+    send(keeping, ROWS)
+    with open_session(keeping.url):
+        keeping.migrate(TWO)
+    assert kept(keeping) == []
+    assert keeping.query("SELECT FROM pg_class WHERE relnamespace = 'kept'::regnamespace") == []

@@ -94,10 +94,20 @@ class Guard:
             # hide that.
             return
         with as_its_error(self._session, connection, text, parameters):
+            if self._advance.destroys and self._preserver.keeps:
+                self._copy_ahead()
             sql = written(text, parameters, many=many)
             if self._may_take(sql):
                 with span("data-loss guard"):
                     self._look(sql)
+
+    def _copy_ahead(self) -> None:
+        """Copy the values that the revision drops before it takes the locks that block other sessions."""
+        from pulumi_alembic.migrate.data_loss.losses import losses
+
+        catalog = read_catalog(self._session)
+        for destroys in self._advance.destroys:
+            self._preserver.copy_ahead(losses(destroys, catalog, apart=True))
 
     def _look(self, sql: str) -> None:
         """Check the statement before it runs."""

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from pulumi_alembic.migrate.data_loss.preserved_table import Entry
     from pulumi_alembic.migrate.data_loss.source import Source
 
-__all__ = ["copy_rows", "copy_values", "detach", "drop_keys_into", "key_of", "move", "revoke", "unhidden"]
+__all__ = ["copy", "copy_rows", "copy_values", "detach", "drop_keys_into", "is_forced", "key_of", "move", "revoke"]
+__all__ += ["selected", "unhidden"]
 
 _PARENTS = """
 SELECT format('ALTER TABLE %%s DETACH PARTITION %%s', inhparent::regclass, inhrelid::regclass),
@@ -170,7 +171,7 @@ JOIN pg_attribute ON attnum = number WHERE attrelid = conrelid AND contype = 'p'
 
 def copy_rows(connection: Connection, entry: Entry, source: Source) -> Entry:
     """Create the preserved table as a copy of all rows, and return the entry with their number."""
-    number = _copy(connection, entry, source, [column for column in source.columns.values() if not column.virtual])
+    number = copy(connection, entry, source, [column for column in source.columns.values() if not column.virtual])
     return replace(entry, rows=number)
 
 
@@ -179,15 +180,20 @@ def copy_values(connection: Connection, entry: Entry, source: Source, names: Seq
 
     NULL is copied too, because the next upgrade can fill the column.
     """
-    _copy(connection, entry, source, [source.columns[name] for name in names])
+    copy(connection, entry, source, [source.columns[name] for name in names])
     counts = numbers(connection, entry, entry.columns)
     return replace(entry, rows=sum(counts.values()), counts=counts)
+
+
+def is_forced(connection: Connection, table: str) -> bool:
+    """Return whether row-level security hides rows of the table from its owner too."""
+    return connection.execute(_FORCED, [table]).fetchone() == (True,)
 
 
 @contextmanager
 def unhidden(connection: Connection, table: str) -> Iterator[None]:
     """Let the table's owner see all of its rows within the block, despite FORCE ROW LEVEL SECURITY."""
-    forced = connection.execute(_FORCED, [table]).fetchone() == (True,)
+    forced = is_forced(connection, table)
     if forced:
         connection.execute(f"ALTER TABLE ONLY {table} NO FORCE ROW LEVEL SECURITY".encode())
     yield
@@ -201,9 +207,15 @@ def key_of(connection: Connection, table: str) -> tuple[str, ...]:
     return tuple(key or ())
 
 
-def _copy(connection: Connection, entry: Entry, source: Source, columns: Sequence[Column]) -> int:
+def selected(source: Source, columns: Sequence[Column]) -> str:
+    """Return the select list of these columns by the names, and in the types, that a preserved table has."""
     names = (sql.Identifier(source.called(column.name)).as_string(None) for column in columns)
-    values = ", ".join(f"{column.kept} AS {name}" for column, name in zip(columns, names, strict=True))
+    return ", ".join(f"{column.kept} AS {name}" for column, name in zip(columns, names, strict=True))
+
+
+def copy(connection: Connection, entry: Entry, source: Source, columns: Sequence[Column]) -> int:
+    """Create the preserved table with these columns of all rows, and return the number of rows."""
+    values = selected(source, columns)
     with unhidden(connection, source.table):
         result = connection.execute(f"CREATE TABLE {entry.place} AS SELECT {values} FROM ONLY {source.table}".encode())
     revoke(connection, entry.place)

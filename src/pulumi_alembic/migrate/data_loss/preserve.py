@@ -15,6 +15,7 @@ from pulumi_alembic.database.connection import KEPT_SCHEMA
 from pulumi_alembic.ledger import ledger
 from pulumi_alembic.ledger.ledger import Event, Row, Run
 from pulumi_alembic.migrate.data_loss import move
+from pulumi_alembic.migrate.data_loss.copied_ahead import CopiedAhead, copy_ahead
 from pulumi_alembic.migrate.data_loss.losses import Loss, count, estimate
 from pulumi_alembic.migrate.data_loss.plain_drops import drops_tables
 from pulumi_alembic.migrate.data_loss.preserved_table import Entry, describe, is_ready, name_of, new_id
@@ -73,6 +74,8 @@ class Preserver:
         self._before: Before | None = None
         self._requires: dict[int, str] = {}
         """By table oid, the revision that adds a required column without a default again."""
+        self._ahead: dict[tuple[int, frozenset[str]], CopiedAhead] = {}
+        """By table oid and dropped columns."""
 
     @property
     def wants(self) -> bool:
@@ -161,6 +164,30 @@ class Preserver:
         [(partitions,)] = self._session.execute(_PARTITIONED.encode()).fetchall()
         self._partitioned = set(partitions or ())
 
+    def copy_ahead(self, lost: Sequence[Loss]) -> None:
+        """Copy the values that a later statement deletes, while other sessions can still read and write."""
+        columns: dict[str, list[Loss]] = {}
+        for loss in lost:
+            if loss.column:
+                columns.setdefault(loss.table, []).append(loss)
+        for table, losses in columns.items():
+            with unchanging(self._session):
+                self._copy_ahead(Source(self._session, table, self.before), losses)
+
+    def _copy_ahead(self, source: Source, losses: Sequence[Loss]) -> None:
+        dropped, key = self._dropped(source, losses), move.key_of(self._session, source.table)
+        place = source.oid, frozenset(dropped)
+        if place in self._ahead or not dropped or not key or {*dropped} & {*key}:
+            return
+        try:
+            with self._session.transaction():
+                entry = self._of_values(source, key, dropped)
+                if ahead := copy_ahead(self._session, entry, source, (*key, *dropped)):
+                    self._ahead[place] = ahead
+        except psycopg.Error as error:
+            # They are copied under the lock, which reports why that is impossible.
+            refusal(error)
+
     def preserve(self, lost: Sequence[Loss], statement: str) -> list[Loss]:
         """Preserve what `statement` deletes, after it was tried and rolled back. Return what cannot be preserved."""
         tables = list(dict.fromkeys(loss.table for loss in lost if not loss.column))
@@ -217,7 +244,9 @@ class Preserver:
         """Report what the revision preserved, after its script and before the commit."""
         for entry in self._kept:
             self._request.listener.kept(entry)
-        self._kept = []
+        for ahead in self._ahead.values():
+            ahead.drop(self._session)
+        self._kept, self._ahead = [], {}
 
     def _roots(self, table: str) -> list[tuple[str, int]]:
         """Return the partitioned tables above the table, the nearest first."""
@@ -288,28 +317,41 @@ class Preserver:
         return False
 
     def _values(self, source: Source, losses: Sequence[Loss]) -> str:
-        columns_by_name = {column.sql: column for column in source.columns.values()}
-        fills = self.fills_columns
-        dropped = [columns_by_name[loss.column] for loss in losses if fills or self._exists([loss])]
-        if not dropped or not self._exists(losses, null=fills):
+        dropped = self._dropped(source, losses)
+        if not dropped:
             return ""
         key = move.key_of(self._session, source.table)
         if not key:
             return "the table has no primary key to restore values by"
-        if {column.name for column in dropped} & {*key}:
+        if {*dropped} & {*key}:
             return "the primary key to restore values by is dropped with it"
-        roots = self._roots(source.table)
-        entry = self._entry(source, Source(self._session, roots[-1][0], self.before) if roots else source)
-        names = tuple(column.name for column in dropped)
-        columns, key_called = (tuple(map(source.called, subset)) for subset in (names, key))
-        entry = replace(entry, columns=columns, key=key_called, required=any(column.required for column in dropped))
-        entry = replace(entry, sequences={name: at for name, at in entry.sequences.items() if name in columns})
+        entry, names = self._of_values(source, key, dropped), (*key, *dropped)
+        ahead = self._ahead.get((source.oid, frozenset(dropped)))
         try:
             with self._session.transaction():
-                entry = move.copy_values(self._session, entry, source, (*key, *names))
+                if ahead is not None and ahead.fits(self._session, source, names):
+                    entry = ahead.catch_up(self._session, entry, source)
+                else:
+                    entry = move.copy_values(self._session, entry, source, names)
         except psycopg.Error as error:
             return _reason(error)
         return self._keep(entry)
+
+    def _dropped(self, source: Source, losses: Sequence[Loss]) -> tuple[str, ...]:
+        """Return the columns that have values to preserve."""
+        columns_by_name = {column.sql: column for column in source.columns.values()}
+        columns = [columns_by_name[loss.column] for loss in losses if self.fills_columns or self._exists([loss])]
+        ordered = sorted(columns, key=lambda column: column.number)
+        return tuple(column.name for column in ordered) if self._exists(losses, null=self.fills_columns) else ()
+
+    def _of_values(self, source: Source, key: Sequence[str], dropped: Sequence[str]) -> Entry:
+        """Describe a preserved table of the values of these columns."""
+        roots = self._roots(source.table)
+        entry = self._entry(source, Source(self._session, roots[-1][0], self.before) if roots else source)
+        columns, key_called = (tuple(map(source.called, subset)) for subset in (dropped, key))
+        required = any(source.columns[name].required for name in dropped)
+        sequences = {name: at for name, at in entry.sequences.items() if name in columns}
+        return replace(entry, columns=columns, key=key_called, required=required, sequences=sequences)
 
     def _keep(self, entry: Entry) -> str:
         [(size,)] = self._session.execute("SELECT pg_table_size(%s)", [entry.place]).fetchall()
