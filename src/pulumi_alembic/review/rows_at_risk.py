@@ -206,7 +206,7 @@ def _cost(connection: Connection, risk: Risk) -> str:
     columns = read_columns(connection, loss.table)
     if loss.column:
         key = key_of(connection, loss.table)
-        return "copied under lock" if key and loss.column not in {columns[column].sql for column in key} else ""
+        return "copied" if key and loss.column not in {columns[column].sql for column in key} else ""
     light = all((column.plain or column.base) and not column.collated for column in columns.values())
     if light and all(map(drops_tables, risk.drops)):
         return "moved, no copy"

@@ -503,7 +503,7 @@ def test_the_preview_counts_preserved_rows_and_their_cost(small: Target) -> None
     assert revision.keeps == (
         "9 rows of app.more: moved, no copy",
         "1 row of app.typed: copied under lock, 8192 bytes",
-        "9 values of app.users.x: copied under lock",
+        "9 values of app.users.x: copied",
     )
     assert "    preserves 9 rows of app.more: moved, no copy" in summary(
         PlanReview.from_json(json.loads(inputs["__plan"]))

@@ -134,7 +134,7 @@ def _drop(part: KeyTable) -> Draft:
     alter = f"ALTER TABLE {part.table.sql}"
     return Draft(
         f"drop the old {part.table.name}.{part.names}",
-        "No code uses the old column. Its values are preserved, and the table is locked meanwhile.",
+        "No code uses the old column. Its values are preserved.",
         tuple(execute(f"{alter} DROP COLUMN {column.left}", "destroys-data", PRESERVED) for column in part.columns),
         tuple(execute(f"{alter} ADD COLUMN {column.left} {column.old.type}") for column in part.columns),
         contract=True,
