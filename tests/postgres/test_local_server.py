@@ -336,7 +336,7 @@ def test_the_commands_tell_what_they_did_and_never_the_password(empty: Path, mon
     monkeypatch.chdir(empty / "below")
     runs = [taskdb(*words.split()) for words in ("status", "start", "start", "status", "status --json")]
     server = local.find(empty)
-    assert [run.exit_code for run in runs] == [3, 0, 0, 0, 0]
+    assert [run.exit_code for run in runs] == [3, 0, 0, 0, 0], [run.output for run in runs]
     assert json.loads(runs[4].output) == {
         "host": "127.0.0.1",
         "port": server.port,

@@ -58,11 +58,11 @@ class Provider:
             raise self._error(error) from None
 
     def _call(self, method: Callable[[Any], Message], request: Any) -> Message:
-        """Make a call that changes nothing."""
+        """Make a call that changes nothing, so that all is known of the resource also if it fails."""
         try:
-            return self._act(method, request)
-        except NoAnswer as error:
-            raise ProviderError(str(error)) from None
+            return method(request)
+        except grpc.RpcError as error:
+            raise ProviderError(str(self._error(error))) from None
 
     def _call_optional(self, method: Callable[[Any], Message], request: Any) -> Message | None:
         try:
@@ -227,7 +227,10 @@ class Provider:
         return self._read(provider_pb2.ReadRequest(id=id_, timeout=timeout, **_named(urn)))
 
     def _read(self, request: provider_pb2.ReadRequest) -> ReadResult:
-        response = self._call(self._stub.Read, request)
+        try:
+            response = self._act(self._stub.Read, request)
+        except NoAnswer as error:
+            raise ProviderError(str(error)) from None
         inputs = self._values(response.inputs) if response.HasField("inputs") else None
         return ReadResult(response.id, self._values(response.properties), inputs)
 

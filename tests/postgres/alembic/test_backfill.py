@@ -19,7 +19,7 @@ from pulumi_alembic.scripts.origin import Origin
 from pulumi_alembic.scripts.phases import WITH_DEPLOY, Contracts
 from tests import formats, loaded
 from tests.postgres.alembic.conftest import Target
-from tests.postgres.alembic.waiting import Told, blocker, until
+from tests.postgres.alembic.waiting import LONGEST, Told, blocker, until
 
 ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"
 ROWS = 5_000
@@ -144,6 +144,8 @@ def test_it_says_that_rows_are_locked(pending: Target) -> None:
 def test_it_says_once_that_others_wait_for_its_rows(pending: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     told = Told()
     monkeypatch.setattr("pulumi_alembic.migrate.blocks.walk._WAITED_FOR", "walked <= 1000")
+    # It is said again after some seconds, which a slow machine can need.
+    monkeypatch.setattr("pulumi_alembic.migrate.blocks.pauses._SAY", LONGEST)
     assert work(worker(pending, tell=told)) == []
     said = [text for text in told.texts if "another session waits" in text]
     assert said == ["app.t: smaller batches, because another session waits for their rows"]
